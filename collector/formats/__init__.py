@@ -1,0 +1,1 @@
+"""One file per MTA dialect; pure functions from bytes to events."""

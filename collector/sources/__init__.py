@@ -1,0 +1,1 @@
+"""One file per road by which bytes arrive; I/O only."""

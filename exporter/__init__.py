@@ -1,0 +1,1 @@
+"""Shows what analytics knows: metrics, HTTP API and console."""

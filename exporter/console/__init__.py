@@ -1,0 +1,1 @@
+"""The web page: no build step, no external assets."""

@@ -1,0 +1,1 @@
+"""The MTA seen from outside: log records, live state, control socket."""

@@ -1,0 +1,1 @@
+"""Mail going out: routing, connections, the result of each attempt."""

@@ -1,0 +1,1 @@
+"""Mail that waits: durable spool, schedule, retry."""

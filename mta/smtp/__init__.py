@@ -1,0 +1,1 @@
+"""Mail coming in: listeners and the SMTP dialogue."""

@@ -1,0 +1,72 @@
+"""The one command, `mtascope`. Each subcommand is a module of this folder, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from mta.events.errors import MtascopeError
+from mtascope import __version__
+from mtascope.output import Exit
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "Run everything on simulated mailbox providers and seeded traffic.",
+    "up": "Run the whole suite on this machine until Ctrl-C.",
+    "mta": "Run the bundled MTA alone.",
+    "collect": "Follow log folders and hand what is new to the store.",
+    "serve": "Own the store: API, console and metrics.",
+    "ingest": "Load log files or folders once, exactly once however often repeated.",
+    "parse": "Print the events in a log; nothing is stored.",
+    "classify": "Say which bounce class an SMTP reply belongs to.",
+    "rates": "Delivery, bounce, deferral and complaint rates.",
+    "status": "Health of each part.",
+    "dashboards": "Generate Grafana boards.",
+    "rules": "Generate Prometheus recording and alert rules.",
+    "doctor": "Check installation, settings, ports, disk and name clashes.",
+}
+"""Name of each subcommand (its module here has the same name, its click command is `command`) and its one-line help."""
+
+
+class _LazyGroup(click.Group):
+    """Imports a subcommand's module when it is first asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mtascope")
+def _root() -> None:
+    """Is our mail arriving, at which mailbox provider is it not, since when, and why?
+
+    Example: mtascope demo --for 30s
+    """
+
+
+def main() -> None:
+    """Entry point: named errors become one line on standard error and an exit code that means something."""
+    try:
+        code = _root.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(Exit.USAGE)
+    except MtascopeError as error:
+        click.echo(f"mtascope: {error}", err=True)
+        sys.exit(Exit.MISSING if error.temporary else Exit.USAGE)
+    sys.exit(code if isinstance(code, int) else Exit.DONE)
