@@ -14,6 +14,7 @@ __all__ = ["Metric", "MetricType"]
 MetricType = Literal["counter", "gauge", "histogram", "info"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
+_FOREIGN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _UNITS = frozenset({"", "seconds", "bytes", "ratio", "info"})
 
 
@@ -22,7 +23,8 @@ class Metric:
     """One family. `unit` is the base unit that the name ends with (before `_total`); "" for plain counts.
 
     `help` is one sentence for people. `labels` are in the order in which values are given. `buckets` are the upper bounds
-    of a histogram, without +Inf.
+    of a histogram, without +Inf. `foreign` marks a name that another project chose (node_exporter's `MemTotal`):
+    it only has to be a name that Prometheus accepts.
     """
 
     name: str
@@ -31,10 +33,11 @@ class Metric:
     labels: tuple[str, ...] = ()
     unit: str = ""
     buckets: tuple[float, ...] = ()
+    foreign: bool = False
 
     def __post_init__(self) -> None:
         stem = self.name.removesuffix("_total")
-        if not _NAME.fullmatch(self.name):
+        if not (_FOREIGN_NAME if self.foreign else _NAME).fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no metric name: lower case, digits and underscores")
         if (self.type == "counter") != self.name.endswith("_total"):
             raise ValueError(f"{self.name}: counters, and only counters, end in _total")
