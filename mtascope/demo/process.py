@@ -1,0 +1,49 @@
+"""How the demo's own processes start and stop: settings from a JSON file, one event loop, an orderly end at SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mta.events.errors import SettingsError
+
+__all__ = ["read_settings", "run_until_told"]
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_settings(path: Path, model: type[Settings]) -> Settings:
+    """The settings in a JSON file; SettingsError says which one is wrong."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(str(error), where=str(path)) from error
+    except ValidationError as error:
+        raise SettingsError(str(error), where=str(path)) from error
+
+
+def run_until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `work` on a fresh event loop; SIGTERM and SIGINT set the event that it is given."""
+
+    async def told() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(stop)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(told())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where there is one: it has no Windows build, and asyncio's own loop is only slower."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

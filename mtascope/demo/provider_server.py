@@ -1,0 +1,248 @@
+"""The simulated mailbox providers as SMTP servers on loopback, one port each.
+
+    python -m mtascope.demo.provider_server --config FILE --report FILE --ready FILE
+
+reads `ProviderSettings` as JSON, writes ports and routes to the ready file once it listens, then its counts to the
+report file every second and a last time at SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
+from pydantic import BaseModel, ConfigDict, Field
+
+from mtascope.demo.campaigns import load_campaigns
+from mtascope.demo.certificate import server_context
+from mtascope.demo.feedback_sender import FeedbackSender
+from mtascope.demo.process import read_settings, run_until_told
+from mtascope.demo.provider import Provider, Stage
+from mtascope.demo.providers import Profile, load_profiles, routes
+from mtascope.demo.report_file import keep_writing, write_report
+from mtascope.demo.scenario import load_scenario
+
+__all__ = ["Fleet", "ProviderSettings", "main", "run"]
+
+_SIZE_LIMIT = 36_700_160
+
+
+class ProviderSettings(BaseModel):
+    """What a providers process is told at start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 1
+    scenario: str = "steady"
+    seconds: float | None = Field(default=None, gt=0)
+    """Length of the run, by which the scenario's times are scaled; None for a run without an end."""
+    address: str = "127.0.0.1"
+    ports: dict[str, int] = Field(default_factory=dict)
+    """Port of a provider by its name; any free one where none is given."""
+    feedback_host: str = "127.0.0.1"
+    feedback_port: int | None = None
+    """Where complaints and late bounces are sent: the MTA's listener; None to send none."""
+    latency: float = Field(default=1.0, ge=0)
+    """Factor on every provider's thinking time."""
+
+
+class Fleet:
+    """All providers of a run, listening. Use as an asynchronous context manager; `ports` is filled inside."""
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        profiles: Sequence[Profile] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.profiles = tuple(profiles or load_profiles())
+        self.ports: dict[str, int] = {}
+        self._clock = clock
+        self._started = clock()
+        self._sender = (
+            FeedbackSender(settings.feedback_host, settings.feedback_port, clock=clock)
+            if settings.feedback_port is not None
+            else None
+        )
+        self._providers = [Provider(profile, self._stage()) for profile in self.profiles]
+        self._servers: list[asyncio.Server] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def _stage(self) -> Stage:
+        scenario = load_scenario(self.settings.scenario)
+        return Stage(
+            seed=self.settings.seed,
+            scenario=scenario,
+            now=lambda: scenario.active(self._clock() - self._started, self.settings.seconds),
+            clock=self._clock,
+            pools=load_campaigns().pools,
+            feedback=self._sender.report if self._sender else None,
+        )
+
+    async def __aenter__(self) -> Self:
+        hosts = sorted({host for profile in self.profiles for host in profile.domains.values()})
+        tls = server_context(hosts)
+        for provider in self._providers:
+            await self._listen(provider, tls)
+        if self._sender is not None:
+            self._sending = asyncio.create_task(self._sender.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.close()
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def _listen(self, provider: Provider, tls: ssl.SSLContext) -> None:
+        name = provider.profile.name
+        door = _Door(provider, tls if provider.profile.starttls != "absent" else None, self.settings.latency)
+        server = await asyncio.get_running_loop().create_server(
+            door.open, self.settings.address, self.settings.ports.get(name, 0)
+        )
+        self._servers.append(server)
+        self.ports[name] = server.sockets[0].getsockname()[1]
+
+    def routes(self) -> list[dict[str, object]]:
+        """Where the MTA must deliver each domain."""
+        return routes(self.profiles, self.ports, self.settings.address)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counts of every provider by name, with its complaints and late bounces, and how the run stands."""
+        return {
+            "pid": os.getpid(),
+            "seed": self.settings.seed,
+            "scenario": self.settings.scenario,
+            "elapsed": round(self._clock() - self._started, 3),
+            "providers": {each.profile.name: self._of(each) for each in self._providers},
+        }
+
+    def _of(self, provider: Provider) -> dict[str, Any]:
+        returned = self._sender.counts(provider.profile.name) if self._sender else {}
+        return {**provider.counts.snapshot(), **returned}
+
+
+@dataclass(slots=True)
+class _Door:
+    """One listening provider: makes the protocol object of each connection and knows how many are open."""
+
+    provider: Provider
+    tls: ssl.SSLContext | None
+    latency: float
+    inside: int = 0
+
+    def open(self) -> SMTP:
+        return _Connection(self)
+
+    async def think(self, *about: object) -> None:
+        if pause := self.provider.latency(*about) * self.latency:
+            await asyncio.sleep(pause)
+
+
+class _Dialogue:
+    """aiosmtpd's hooks for one connection; a 250 is counted in the same step in which it is handed to the socket."""
+
+    def __init__(self, door: _Door) -> None:
+        self._door = door
+        self._provider = door.provider
+
+    async def handle_EHLO(  # noqa: N802 (the name and the parameters are aiosmtpd's)
+        self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, _responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        offers = [server.hostname, f"SIZE {_SIZE_LIMIT}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES"]
+        if self._door.tls is not None and session.ssl is None:
+            offers.insert(1, "STARTTLS")
+        return [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
+
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd's)
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        sender = envelope.mail_from or ""
+        await self._door.think("rcpt", sender, address)
+        refusal = self._provider.at_rcpt(sender, address)
+        if refusal is not None:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+        sender, content = envelope.mail_from or "", envelope.original_content or b""
+        await self._door.think("dot", sender, envelope.rcpt_tos[0])
+        return self._provider.at_dot(sender, envelope.rcpt_tos, content)
+
+    def handle_STARTTLS(self, *_: object) -> bool:  # noqa: N802
+        self._provider.counts.tls_established += 1
+        return True
+
+
+class _Connection(SMTP):
+    """aiosmtpd's server with this provider's greeting, its limit on connections, and its trouble with TLS."""
+
+    def __init__(self, door: _Door) -> None:
+        self._door = door
+        self._counted = False
+        super().__init__(
+            _Dialogue(door), data_size_limit=_SIZE_LIMIT, tls_context=door.tls, hostname="-", ident="-", timeout=60
+        )
+
+    async def _handle_client(self) -> None:
+        door = self._door
+        if door.inside >= door.provider.profile.connections:
+            await self.push(door.provider.busy())
+            self._hang_up()
+            return
+        door.inside += 1
+        self._counted = True
+        self.hostname, _, self.__ident__ = door.provider.banner().partition(" ")
+        await super()._handle_client()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._counted:
+            self._counted = False
+            self._door.inside -= 1
+        super().connection_lost(error)
+
+    @syntax("STARTTLS", when="tls_context")
+    async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802
+        if not self._door.provider.breaks_handshake():
+            await super().smtp_STARTTLS(arg)
+            return
+        await self.push("220 2.0.0 Ready to start TLS")
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+async def run(settings: ProviderSettings, report: Path, ready: Path, stop: asyncio.Event) -> None:
+    """Listen until `stop` is set; the ready file appears when all ports listen."""
+    async with Fleet(settings) as fleet:
+        write_report(ready, {"pid": os.getpid(), "ports": fleet.ports, "routes": fleet.routes()})
+        await keep_writing(report, fleet.snapshot, stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="mtascope.demo.provider_server", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="settings as JSON")
+    parser.add_argument("--report", type=Path, required=True, help="where the counts go")
+    parser.add_argument("--ready", type=Path, required=True, help="where ports and routes go")
+    given = parser.parse_args(arguments)
+    settings = read_settings(given.config, ProviderSettings)
+    run_until_told(lambda stop: run(settings, given.report, given.ready, stop))
+
+
+if __name__ == "__main__":
+    main()
