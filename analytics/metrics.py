@@ -103,6 +103,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("mtascope_store_bytes", "gauge", "Size of the store on disk.", unit="bytes"),
     Metric("mtascope_store_events", "gauge", "Events in the store."),
     Metric("mtascope_quarantined_records", "gauge", "Records in quarantine, by reason.", ("reason",)),
-    Metric("mtascope_unattributed_feedback", "gauge", "Late bounces and complaints without a known send.", ("type",)),
+    Metric(
+        "mtascope_unattributed_feedback",
+        "gauge",
+        "Late bounces and complaints without a known send.",
+        ("type",),
+    ),
     Metric("mtascope_build_info", "info", "The running version.", ("version",), unit="info"),
 )

@@ -1,7 +1,7 @@
 """The nouns of taking records in, shared by whoever reads records and whoever stores them.
 
-Promise 1 of ARCHITECTURE.md is arithmetic on these: `received = stored + duplicates + quarantined + ignored`, counted in
-input records (a line, a JSON object, a report, a mail). Events made from records are counted apart.
+Promise 1 is arithmetic on these: `received = stored + duplicates + quarantined + ignored`, counted in input records (a
+line, a JSON object, a report, a mail). Events made from records are counted apart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["Batch", "Checkpoint", "Quarantined", "Receipt"]
 class Checkpoint:
     """How far one source has been read: commit it together with what was read (promise 3).
 
-    `source` identifies the input for ever (for a file: what survives renaming). `offset` counts *decoded* bytes that need
-    not be read again. `path` is for people. `finished` means the source will never grow.
+    `source` identifies the input for ever (for a file: what survives renaming). `offset` counts *decoded* bytes that
+    need not be read again. `path` is for people. `finished` means the source will never grow.
     """
 
     source: str
@@ -78,9 +78,7 @@ class Receipt:
 
     def __add__(self, other: Receipt) -> Receipt:
         """Both together."""
-        return Receipt(
-            *(getattr(self, name) + getattr(other, name) for name in self.__slots__)  # type: ignore[attr-defined]
-        )
+        return Receipt(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
     @property
     def adds_up(self) -> bool:

@@ -1,0 +1,56 @@
+"""The counting identity is checked, never assumed.
+
+    injected = in_flight + delivered + bounced + expired + admin_bounced + suppressed + transferred
+
+The figures (`rollup`) and the recipients (`unit`) are kept by different statements; they must tell the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from analytics.lifecycle import OUTCOME, OUTCOMES
+
+__all__ = ["Identity", "broken_at_load", "check"]
+
+_SUMS = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in ("injected", *OUTCOMES))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Sums by outcome, as the figures tell them and as the recipients do."""
+
+    figures: Mapping[str, int]
+    recipients: Mapping[str, int]
+
+    @property
+    def broken(self) -> int:
+        """Recipients by which the identity fails, within the figures or between figures and recipients; 0 is right."""
+        within = abs(self.figures["injected"] - sum(self.figures[name] for name in OUTCOMES))
+        between = sum(abs(self.figures[name] - self.recipients[name]) for name in ("injected", *OUTCOMES))
+        return within + between
+
+    @property
+    def holds(self) -> bool:
+        """Everything adds up."""
+        return self.broken == 0
+
+
+def check(con: duckdb.DuckDBPyConnection) -> Identity:
+    """Both sums, from one snapshot of the database."""
+    figures = con.execute(f"SELECT {_SUMS} FROM rollup WHERE clock = 'cohort'").fetchall()[0]
+    counted = dict(con.execute(f"SELECT {OUTCOME}, count(*) FROM unit GROUP BY 1").fetchall())
+    recipients = {name: counted.get(name, 0) for name in OUTCOMES}
+    return Identity(
+        dict(zip(("injected", *OUTCOMES), figures, strict=True)), {"injected": sum(counted.values()), **recipients}
+    )
+
+
+def broken_at_load(con: duckdb.DuckDBPyConnection) -> int:
+    """The part of the check that is cheap enough for every load: the figures' totals against the number of units."""
+    injected, *outcomes = con.execute(f"SELECT {_SUMS} FROM rollup WHERE clock = 'cohort'").fetchall()[0]
+    units = con.execute("SELECT count(*) FROM unit").fetchall()[0][0]
+    return int(abs(injected - sum(outcomes)) + abs(injected - units))

@@ -1,0 +1,115 @@
+"""The life cycle of a recipient: which single outcome it has, whatever order its events came in.
+
+A row of `unit` is one recipient of one message on one node (METRICS.md section 1). Each of its columns is a *fact* that
+merges by minimum, maximum or sum, so that
+
+    unit(events A + B) = merge(unit(A), unit(B))        and        merge is commutative and associative,
+
+which is why late, reordered and restarted input needs no special case: events are stored once (the loader dedupes),
+each new one is projected to a one-event unit, and the projections are merged into what stands.
+
+The outcome is derived from the facts, never stored apart from them: the earliest terminal event decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "create_unit_table", "merged", "projection"]
+
+_TERMINAL = "STRUCT(moment TIMESTAMP, outcome VARCHAR, class VARCHAR, severity VARCHAR, origin VARCHAR)"
+_FAILURE = "STRUCT(moment TIMESTAMP, class VARCHAR, severity VARCHAR, origin VARCHAR)"
+_PROVIDER = "STRUCT(evidence UTINYINT, moment TIMESTAMP, name VARCHAR, grp VARCHAR, gateway VARCHAR)"
+_LATEST = "STRUCT(moment TIMESTAMP, name VARCHAR)"
+_ATTEMPT = "type IN ('delivery', 'deferral', 'bounce')"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One column of `unit`: how an event row shows it (NULL: not at all) and how two values merge."""
+
+    name: str
+    sql_type: str
+    merge: Literal["min", "max", "sum"]
+    of_event: str
+
+
+def _when(condition: str, value: str) -> str:
+    return f"CASE WHEN {condition} THEN {value} END"
+
+
+def _latest(column: str) -> str:
+    """The newest non-null value of a column; ties go to the greater name, so that order cannot matter."""
+    return _when(f"{column} IS NOT NULL", f"{{'moment': time, 'name': {column}}}")
+
+
+FACTS: tuple[Fact, ...] = (
+    Fact("message_key", "UBIGINT", "min", "message_key"),
+    Fact("recipient_hash", "UBIGINT", "min", "recipient_hash"),
+    Fact("node", "VARCHAR", "min", "node"),
+    Fact("mta", "VARCHAR", "min", "mta"),
+    Fact("direction", "VARCHAR", "max", "direction::VARCHAR"),
+    Fact("domain", "VARCHAR", "max", "domain"),
+    Fact("provider", _PROVIDER, "max",
+         "{'evidence': evidence, 'moment': time, 'name': provider, 'grp': provider_group, 'gateway': gateway}"),
+    Fact("message_id", "VARCHAR", "min", "message_id"),
+    Fact("sender_domain", "VARCHAR", "min", "nullif(sender_domain, '')"),
+    Fact("tenant", _LATEST, "max", _latest("tenant")),
+    Fact("campaign", _LATEST, "max", _latest("campaign")),
+    Fact("source", _LATEST, "max", _latest("source")),
+    Fact("pool", _LATEST, "max", _latest("pool")),
+    Fact("size", "UINTEGER", "max", "size"),
+    Fact("received_at", "TIMESTAMP", "min", _when("type IN ('reception', 'transfer_in')", "time")),
+    Fact("created_at", "TIMESTAMP", "min", "created"),
+    Fact("first_event_at", "TIMESTAMP", "min", "time"),
+    Fact("last_event_at", "TIMESTAMP", "max", "time"),
+    Fact("first_attempt_at", "TIMESTAMP", "min", _when(f"{_ATTEMPT} AND origin = 'remote'", "time")),
+    Fact("attempts", "UBIGINT", "sum", _when(f"{_ATTEMPT} AND origin = 'remote'", "1")),
+    Fact("deferrals", "UBIGINT", "sum", _when("type = 'deferral' AND origin = 'remote'", "1")),
+    Fact("local_attempts", "UBIGINT", "sum", _when(f"{_ATTEMPT} AND origin = 'local'", "1")),
+    Fact("delivered_attempt", "USMALLINT", "min", _when("type = 'delivery'", "coalesce(attempt, 1)")),
+    Fact("last_deferral", _FAILURE, "max", _when(
+        "type = 'deferral'",
+        "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR}")),
+    Fact("terminal", _TERMINAL, "min", _when(
+        "type IN ('delivery', 'bounce', 'expiration', 'admin_bounce', 'transfer_out')",
+        "{'moment': time, 'outcome': CASE type::VARCHAR WHEN 'delivery' THEN 'delivered' WHEN 'bounce' THEN 'bounced' "
+        "WHEN 'expiration' THEN 'expired' WHEN 'transfer_out' THEN 'transferred' "
+        "ELSE CASE WHEN bounce_class = 'suppressed' THEN 'suppressed' ELSE 'admin_bounced' END END, "
+        "'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR}")),
+    Fact("oob", _FAILURE, "min", "NULL"),
+    Fact("complained_at", "TIMESTAMP", "min", "NULL"),
+)  # fmt: skip
+"""`oob` and `complained_at` come from reports about the unit, which are messages of their own: see `attribution`."""
+
+OUTCOMES = ("in_flight", "delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")
+"""Mutually exclusive; `injected` is their sum, always."""
+
+OUTCOME = "coalesce(terminal.outcome, 'in_flight')"
+"""SQL over a unit row."""
+
+INJECTED_AT = "coalesce(received_at, created_at, first_event_at)"
+"""SQL over a unit row: observed, else inferred from the record, else the first sign of life (METRICS.md: `unknown`)."""
+
+UNIT_EVENT = "type NOT IN ('rejection', 'oob_bounce', 'complaint')"
+"""SQL over an event row: it tells about its own unit. Refused mail never became one; reports are about other units."""
+
+
+def create_unit_table() -> str:
+    """DDL of `unit`."""
+    columns = ", ".join(f"{fact.name} {fact.sql_type}" for fact in FACTS)
+    return f"CREATE TABLE unit (unit_id UBIGINT NOT NULL, {columns})"
+
+
+def projection(events: str) -> str:
+    """SELECT that turns each row of the relation `events` into a one-event unit."""
+    columns = ", ".join(f"CAST({fact.of_event} AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
+    return f"SELECT unit_id, {columns} FROM {events} WHERE {UNIT_EVENT}"
+
+
+def merged(*selects: str) -> str:
+    """SELECT that merges unit rows of all `selects`, one row a unit."""
+    columns = ", ".join(f"CAST({fact.merge}({fact.name}) AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
+    union = " UNION ALL ".join(selects)
+    return f"SELECT unit_id, {columns} FROM ({union}) GROUP BY unit_id"

@@ -1,0 +1,285 @@
+"""Loading a batch: one transaction in which facts, outcomes, figures, counters and checkpoints change together or not.
+
+The order inside the transaction:
+
+1. stage the rows; drop those whose `event_id` is already stored (looked up only in the batch's own time range, because
+   a duplicate has its original's event time) or repeated in the batch;
+2. append what is new to `event`;
+3. merge it into `unit` and append the difference to `rollup`;
+4. attribute late bounces and complaints to the units they are about, which is a merge like any other;
+5. bump the counters, keep quarantine, move watermarks and checkpoints;
+6. commit, which is an fsync. Only then does anybody hear "stored" (promise 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from analytics import counters
+from analytics.enrich import EVIDENCE, STAGED, Enricher
+from analytics.identity import broken_at_load
+from analytics.lifecycle import FACTS, OUTCOME, merged, projection
+from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
+from mta.events.address import mask_addresses
+from mta.events.instants import DAY
+from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
+from mta.events.provider import Provider
+
+__all__ = ["Loader"]
+
+_DIRECT = [name for name in STAGED if name not in {"record", "time", "created", "original_message_id"}]
+
+
+class Loader:
+    """Applies batches through one connection; the caller owns the transaction's lock."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, enricher: Enricher, restate_days: int) -> None:
+        self._con = con
+        self._enricher = enricher
+        self._restate = restate_days * DAY
+        self._labelled: set[str] = set()
+        self._templates: set[int] = set()
+        self.identity_broken = 0
+        """By how many recipients the counting identity failed after the last load."""
+        columns = ", ".join(f"{name} {sql_type}" for name, sql_type in STAGED.items())
+        con.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns})")
+        self._remember()
+
+    def load(self, batch: Batch, now: int) -> Receipt:
+        """Store the batch; all or nothing. `now` is the instant of loading."""
+        con = self._con
+        con.begin()
+        try:
+            receipt = self._apply(batch, now)
+            con.commit()
+        except BaseException:
+            con.rollback()
+            con.execute("DELETE FROM staged")
+            self._remember()
+            raise
+        return receipt
+
+    def _remember(self) -> None:
+        """Read back what this object caches of the store; needed again whenever a transaction was undone."""
+        con = self._con
+        self._labelled = {row[0] for row in con.execute("SELECT provider FROM provider_label").fetchall()}
+        self._templates = {row[0] for row in con.execute("SELECT id FROM reply_template").fetchall()}
+        rows = con.execute("SELECT domain, provider, provider_group, gateway FROM learned_provider").fetchall()
+        self._enricher.learned = {row[0]: Provider(row[1], row[2], row[3], "mx") for row in rows}
+
+    def _apply(self, batch: Batch, now: int) -> Receipt:
+        con = self._con
+        stored = events = staged = 0
+        if batch.records:
+            staged = self._stage(batch)
+            stored, events = self._store_new(now)
+            if events:
+                self._name_providers()
+                self._update_units()
+                self._learn()
+                counters.count_events(con, "fresh")
+                self._watermarks(now)
+                self.identity_broken = broken_at_load(con)
+            con.execute("DELETE FROM staged")
+        receipt = Receipt(
+            received=batch.received,
+            stored=stored,
+            duplicates=len(batch.records) - stored,
+            quarantined=self._quarantine(batch.quarantined, now),
+            ignored=sum(batch.ignored.values()),
+            events_stored=events,
+            events_duplicate=staged - events,
+        )
+        self._account(batch, receipt)
+        self._checkpoint(batch.checkpoints, now)
+        return receipt
+
+    def _stage(self, batch: Batch) -> int:
+        row = self._enricher.row
+        appender = self._con.appender("staged")
+        count = 0
+        for number, events in enumerate(batch.records):
+            for event in events:
+                appender.append_row(*row(number, event))
+                count += 1
+        appender.flush()
+        return count
+
+    def _store_new(self, now: int) -> tuple[int, int]:
+        """Fill `fresh` (temporary) with what was never seen, append it; records and events that are new."""
+        con = self._con
+        low, high = con.execute("SELECT min(time), max(time) FROM staged").fetchall()[0]
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE fresh AS "
+            f"SELECT record, {', '.join(_DIRECT)}, make_timestamp(time) AS time, make_timestamp(created) AS created, "
+            "original_message_id FROM staged WHERE event_id::UUID NOT IN "
+            "(SELECT event_id FROM event WHERE time BETWEEN make_timestamp(?) AND make_timestamp(?)) "
+            "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record) = 1",
+            [low, high],
+        )
+        columns = ", ".join(_DIRECT)
+        con.execute(
+            f"INSERT INTO event (time, created, loaded_at, key_epoch, {columns}) "
+            f"SELECT time, created, make_timestamp(?), ?, {columns} FROM fresh",
+            [now, self._enricher.keyring.epoch],
+        )
+        self._store_templates(now)
+        stored, events = con.execute("SELECT count(DISTINCT record), count(*) FROM fresh").fetchall()[0]
+        return stored, events
+
+    def _store_templates(self, now: int) -> None:
+        unseen = {key: text for key, text in self._enricher.take_templates().items() if key not in self._templates}
+        if unseen:
+            self._con.executemany(
+                "INSERT INTO reply_template VALUES (?, ?, make_timestamp(?)) ON CONFLICT DO NOTHING",
+                [(key, text, now) for key, text in unseen.items()],
+            )
+            self._templates.update(unseen)
+
+    def _update_units(self) -> None:
+        con = self._con
+        con.execute(f"INSERT INTO rollup {summed(contributions(None, 'fresh'))}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS {projection('fresh')}")
+        self._merge_arriving()
+        self._attribute()
+
+    def _merge_arriving(self) -> None:
+        """Merge `arriving` (unit rows) into `unit`, appending to `rollup` by how much its figures changed."""
+        con = self._con
+        names = ", ".join(fact.name for fact in FACTS)
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE standing AS "
+            f"SELECT unit_id, {names} FROM unit WHERE unit_id IN (SELECT unit_id FROM arriving)"
+        )
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE changed AS "
+            + merged(f"SELECT unit_id, {names} FROM standing", f"SELECT unit_id, {names} FROM arriving")
+        )
+        difference = f"{contributions('standing', None, sign=-1)} UNION ALL {contributions('changed', None)}"
+        columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
+        con.execute(f"INSERT INTO rollup ({columns}) {summed(difference)}")
+        con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
+        con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
+
+    def _attribute(self) -> None:
+        """Find the send of each late bounce and complaint that has none yet (METRICS.md rule 2), and restate it."""
+        con = self._con
+        con.execute(
+            "INSERT INTO feedback SELECT event_id, time, type, recipient_hash, original_message_id, bounce_class, "
+            "severity, NULL, NULL FROM fresh WHERE type IN ('oob_bounce', 'complaint')"
+        )
+        pending = con.execute("SELECT count(*) FROM feedback WHERE unit_id IS NULL").fetchall()[0][0]
+        if not pending:
+            return
+        con.execute(_FIND_SENDS, {"restate": self._restate})
+        found = con.execute("SELECT count(*) FROM attributed").fetchall()[0][0]
+        if not found:
+            return
+        con.execute(
+            "UPDATE feedback SET unit_id = a.unit_id, matched_by = a.matched_by "
+            "FROM attributed a WHERE feedback.event_id = a.event_id"
+        )
+        facts = {fact.name: "NULL" for fact in FACTS}
+        facts["oob"] = (
+            "CASE WHEN type = 'oob_bounce' THEN "
+            "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': 'remote'} END"
+        )
+        facts["complained_at"] = "CASE WHEN type = 'complaint' THEN time END"
+        columns = ", ".join(f"CAST({facts[fact.name]} AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS SELECT unit_id, {columns} FROM attributed")
+        self._merge_arriving()
+
+    def _learn(self) -> None:
+        """Remember which provider's MX served a domain, for records that name no host."""
+        rows = self._con.execute(
+            "INSERT INTO learned_provider SELECT domain, arg_max(provider, time), arg_max(provider_group, time), "
+            "arg_max(gateway, time), min(time), max(time) FROM fresh WHERE evidence = ? AND domain <> '' "
+            "GROUP BY domain ON CONFLICT (domain) DO UPDATE SET "
+            "provider = excluded.provider, provider_group = excluded.provider_group, gateway = excluded.gateway, "
+            "first_seen = least(learned_provider.first_seen, excluded.first_seen), "
+            "last_seen = greatest(learned_provider.last_seen, excluded.last_seen) "
+            "RETURNING domain, provider, provider_group, gateway",
+            [EVIDENCE["mx"]],
+        ).fetchall()
+        for domain, provider, group, gateway in rows:
+            self._enricher.learned[domain] = Provider(provider, group, gateway, "mx")
+
+    def _name_providers(self) -> None:
+        """Fix the label of each provider seen for the first time and give its counters their zeros."""
+        con = self._con
+        seen = {row[0] for row in con.execute("SELECT DISTINCT provider FROM fresh").fetchall()}
+        providers = self._enricher.providers
+        rows = [(name, providers.label(name), providers.runs_feedback_loop(name)) for name in seen - self._labelled]
+        if rows:
+            con.executemany("INSERT INTO provider_label VALUES (?, ?, ?)", rows)
+            counters.precreate(con, {label for _, label, _ in rows})
+            self._labelled |= seen
+
+    def _watermarks(self, now: int) -> None:
+        """A clock ahead of ours is clamped, so that it cannot move anybody's idea of "complete up to"."""
+        self._con.execute(
+            "INSERT INTO watermark SELECT node, least(max(time), make_timestamp($now)), "
+            "greatest(0, epoch_us(max(time)) - $now) FROM fresh GROUP BY node ON CONFLICT (node) DO UPDATE SET "
+            "reached = greatest(watermark.reached, excluded.reached), ahead_us = excluded.ahead_us",
+            {"now": now},
+        )
+
+    def _quarantine(self, refused: Sequence[Quarantined], now: int) -> int:
+        """Keep what could not be read; text that looks like an address is masked first (promise 9)."""
+        if refused:
+            self._con.executemany(
+                "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, make_timestamp(?))",
+                [
+                    (
+                        item.source,
+                        item.offset,
+                        item.reason,
+                        mask_addresses(item.detail),
+                        mask_addresses(item.raw.decode("latin-1")).encode("latin-1"),
+                        item.size,
+                        now,
+                    )
+                    for item in refused
+                ],
+            )
+        return len(refused)
+
+    def _account(self, batch: Batch, receipt: Receipt) -> None:
+        metric = "mtascope_collector_records_total"
+        for result in ("stored", "duplicates", "quarantined", "ignored"):
+            if value := getattr(receipt, result):
+                label = "duplicate" if result == "duplicates" else result
+                counters.add(self._con, metric, (batch.road, label), value)
+
+    def _checkpoint(self, checkpoints: Sequence[Checkpoint], now: int) -> None:
+        for point in checkpoints:
+            self._con.execute(
+                "INSERT INTO checkpoint VALUES (?, ?, ?, ?, make_timestamp(?)) ON CONFLICT (source) DO UPDATE SET "
+                "read_to = excluded.read_to, path = excluded.path, finished = excluded.finished, "
+                "changed_at = excluded.changed_at",
+                [point.source, point.offset, point.path, point.finished, now],
+            )
+
+
+# The ladder of METRICS.md rule 2: by Message-ID (and recipient, where the report names one); a report that tells no
+# Message-ID goes to the newest delivery to its recipient before it, within the restatement window. One that tells an id
+# we do not know yet waits for it: guessing would make the answer depend on the order of arrival.
+_FIND_SENDS = f"""
+    CREATE OR REPLACE TEMP TABLE attributed AS
+    WITH pending AS (SELECT * FROM feedback WHERE unit_id IS NULL),
+    candidates AS (
+        SELECT p.event_id, u.unit_id, 'message_id' AS matched_by, 0 AS rank, u.terminal.moment AS moment
+        FROM pending p JOIN unit u ON u.message_id = p.original_message_id
+        WHERE p.recipient_hash IS NULL OR u.recipient_hash = p.recipient_hash
+        UNION ALL
+        SELECT p.event_id, u.unit_id, 'recipient', 1, u.terminal.moment
+        FROM pending p JOIN unit u ON u.recipient_hash = p.recipient_hash
+        WHERE p.original_message_id IS NULL AND u.terminal.moment <= p.time
+          AND u.terminal.moment >= p.time - to_microseconds($restate) AND {OUTCOME} = 'delivered'
+    )
+    SELECT p.event_id, p.time, p.type, p.bounce_class, p.severity, c.unit_id, c.matched_by
+    FROM pending p JOIN candidates c USING (event_id)
+    QUALIFY row_number() OVER (PARTITION BY p.event_id ORDER BY c.rank, c.moment DESC, c.unit_id) = 1
+"""

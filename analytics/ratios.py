@@ -1,0 +1,81 @@
+"""A ratio that can be trusted: numerator, denominator, Wilson interval, and a verdict only where there is volume.
+
+Promise 6 and rules 4 and 5 of METRICS.md: below its floor a ratio is shown without colour and raises no alert.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Ratio", "Threshold", "Verdict", "floor_of", "ratio", "wilson"]
+
+Verdict = Literal["good", "warning", "bad", "insufficient", "no_data"]
+
+_Z = 1.959964
+"""The normal quantile of a two-sided 95 % interval."""
+_MIN_EVENTS = 5
+"""A bad verdict needs at least this many events (METRICS.md rule 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where a ratio stops being good. `bad` lies beyond `warning`: above it, or below it where `low_is_bad`."""
+
+    warning: float
+    bad: float
+    low_is_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`num / den` with the 95 % interval [`low`, `high`]; all None but the counts where there is nothing to divide.
+
+    `num` is None where the question has no answer (complaints at a provider that runs no loop): "no data", never zero.
+    """
+
+    num: int | None
+    den: int
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+
+
+def wilson(num: int, den: int) -> tuple[float, float]:
+    """The Wilson score interval at 95 % for `num` of `den`, `den` > 0."""
+    share, z2 = num / den, _Z * _Z
+    centre = (share + z2 / (2 * den)) / (1 + z2 / den)
+    spread = _Z * math.sqrt(share * (1 - share) / den + z2 / (4 * den * den)) / (1 + z2 / den)
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def floor_of(threshold: Threshold) -> int:
+    """The smallest denominator at which one single event cannot cross the warning line."""
+    margin = 1 - threshold.warning if threshold.low_is_bad else threshold.warning
+    return math.ceil(1 / margin)
+
+
+def ratio(num: int | None, den: int, threshold: Threshold | None) -> Ratio:
+    """The ratio with its interval and verdict; without a threshold it is never judged, only shown."""
+    if num is None or den <= 0:
+        return Ratio(num, den, None, None, None, "no_data")
+    low, high = wilson(min(num, den), den)
+    return Ratio(num, den, num / den, low, high, _verdict(num, den, threshold))
+
+
+def _verdict(num: int, den: int, threshold: Threshold | None) -> Verdict:
+    if threshold is None or den < floor_of(threshold):
+        return "insufficient"
+    value = num / den
+    faults = den - num if threshold.low_is_bad else num
+    if not _beyond(value, threshold.warning, threshold):
+        return "good"
+    if faults < _MIN_EVENTS:
+        return "insufficient"
+    return "bad" if _beyond(value, threshold.bad, threshold) else "warning"
+
+
+def _beyond(value: float, line: float, threshold: Threshold) -> bool:
+    return value < line if threshold.low_is_bad else value >= line

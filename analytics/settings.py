@@ -1,0 +1,23 @@
+"""Settings of the store."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["StoreSettings"]
+
+
+class StoreSettings(BaseModel):
+    """`[store]` in the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_limit: str = Field(default="1GB", pattern=r"^\d+(\.\d+)?\s?(MB|GB|MiB|GiB)$")
+    """What DuckDB may use for queries before it spills to disk."""
+    threads: int = Field(default=2, ge=1, le=64)
+    checkpoint_megabytes: int = Field(default=1024, ge=16, le=65_536)
+    """Size of the write-ahead log that forces a checkpoint; DuckDB's own default of 16 stalls loads for seconds."""
+    checkpoint_every_s: int = Field(default=300, ge=1)
+    """A quiet store is checkpointed this often, so that the log stays short and a restart quick."""
+    restate_days: int = Field(default=14, ge=1, le=90)
+    """How long a late bounce or complaint may still change the figures of its send (METRICS.md rule 2)."""

@@ -1,0 +1,206 @@
+"""The store: the sole owner of the database file. Everything that is kept goes through here, everything asked too.
+
+One process owns the file (DuckDB lets no second one even read it). Inside that process one writer at a time loads
+batches; any number of readers ask through their own cursors and see whole transactions only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from analytics.enrich import Enricher
+from analytics.errors import SchemaTooNew, StoreBusy, StoreDamaged, StoreError, StoreFull
+from analytics.lifecycle import create_unit_table
+from analytics.load import Loader
+from analytics.rollup import compaction, create_rollup_table
+from analytics.settings import StoreSettings
+from mta.events.instants import DAY
+from mta.events.intake import Batch, Checkpoint, Receipt
+
+__all__ = ["SCHEMA", "Store"]
+
+SCHEMA = 1
+"""The schema version that this code reads and writes."""
+
+_FINE_HORIZON = 3 * DAY
+_COMPACT_AT = 50_000
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+class Store:
+    """Events, outcomes, figures and reports in one DuckDB file.
+
+    `path` is the database file; its folder is made if absent. `clock` gives the instant of loading in microseconds.
+    Raises StoreBusy when another process owns the file, SchemaTooNew after a downgrade, StoreDamaged when it is no
+    database that can be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        enricher: Enricher,
+        settings: StoreSettings | None = None,
+        clock: Callable[[], int] = _wall_clock,
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self._settings = settings or StoreSettings()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._con = _open(path, self._settings)
+        try:
+            _migrate(self._con, path, clock())
+            self._loader = Loader(self._con, enricher, self._settings.restate_days)
+        except BaseException:
+            self._con.close()
+            raise
+        self._write_lock = threading.Lock()
+        self._rollup_rows = 0
+        self._checkpointed_at = clock()
+        self.loads = 0
+        """Batches loaded since the store was opened."""
+
+    def load(self, batch: Batch) -> Receipt:
+        """Store a batch in one transaction; returns after the commit. StoreFull and StoreError keep nothing."""
+        with self._write_lock, _named_errors(self.path):
+            receipt = self._loader.load(batch, self.clock())
+            self.loads += 1
+            self._tidy()
+        return receipt
+
+    @property
+    def identity_broken(self) -> int:
+        """By how many recipients the counting identity failed after the last load; 0 is right."""
+        return self._loader.identity_broken
+
+    def checkpoint(self, source: str) -> Checkpoint | None:
+        """How far `source` was read, as of the last commit."""
+        rows = self.query("SELECT read_to, path, finished FROM checkpoint WHERE source = ?", [source])
+        return Checkpoint(source, rows[0][0], rows[0][1], finished=rows[0][2]) if rows else None
+
+    def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other."""
+        with _named_errors(self.path):
+            cursor = self._con.cursor()
+            try:
+                return cursor.execute(sql, parameters).fetchall()
+            finally:
+                cursor.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for several questions; close it."""
+        return self._con.cursor()
+
+    def size(self) -> int:
+        """Bytes on disk: the database file and its write-ahead log."""
+        return sum(
+            part.stat().st_size for part in (self.path, self.path.with_name(self.path.name + ".wal")) if part.exists()
+        )
+
+    def close(self) -> None:
+        """Check point and give the file back."""
+        with self._write_lock:
+            self._con.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tidy(self) -> None:
+        """Between loads: keep the rollup short and the write-ahead log bounded."""
+        now = self.clock()
+        if self.loads % 200 == 0:
+            self._rollup_rows = self._con.execute("SELECT count(*) FROM rollup").fetchall()[0][0]
+        if self._rollup_rows > _COMPACT_AT:
+            self._compact(now)
+        if now - self._checkpointed_at > self._settings.checkpoint_every_s * 1_000_000:
+            self._con.execute("CHECKPOINT")
+            self._checkpointed_at = now
+
+    def _compact(self, now: int) -> None:
+        horizon = (now - _FINE_HORIZON) // (5 * 60_000_000) * (5 * 60_000_000)
+        con = self._con
+        con.begin()
+        try:
+            select = compaction().replace("$horizon", f"make_timestamp({horizon})")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {select}")
+            con.execute("DELETE FROM rollup")
+            con.execute("INSERT INTO rollup SELECT * FROM compacted")
+            con.commit()
+        except BaseException:
+            con.rollback()
+            raise
+        con.execute("DROP TABLE compacted")
+        self._rollup_rows = 0
+
+
+def _open(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": settings.threads,
+        "memory_limit": settings.memory_limit,
+        "checkpoint_threshold": f"{settings.checkpoint_megabytes}MB",
+        "temp_directory": str(path.parent / "spill"),
+        "preserve_insertion_order": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    try:
+        return duckdb.connect(str(path), config=config)
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise StoreBusy(
+                "another process owns the store",
+                where=str(path),
+                remedy="ask it through its socket, or stop it",
+            ) from error
+        raise StoreDamaged(f"cannot be opened: {error}", where=str(path), remedy="restore a backup") from error
+    except duckdb.Error as error:
+        raise StoreDamaged(f"cannot be opened: {error}", where=str(path), remedy="restore a backup") from error
+
+
+def _migrate(con: duckdb.DuckDBPyConnection, path: Path, now: int) -> None:
+    """Bring the file to `SCHEMA`: each step in a transaction, forwards only."""
+    tables = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall()
+    version = con.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if tables[0][0] else 0
+    if version > SCHEMA:
+        raise SchemaTooNew(
+            f"the store has schema {version}, this version knows {SCHEMA}",
+            where=str(path),
+            remedy="run the newer mtascope that wrote it",
+        )
+    if version < 1:
+        script = resources.files("analytics").joinpath("schema/0001_first.sql").read_text("utf8")
+        con.begin()
+        con.execute(script)
+        con.execute(create_unit_table())
+        con.execute(create_rollup_table())
+        con.execute("INSERT INTO schema_version VALUES (1, make_timestamp(?))", [now])
+        con.commit()
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Translate the database's errors once, here."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = str(error)
+        if "No space left" in text or "disk quota" in text.lower():
+            raise StoreFull(
+                "no space left to commit",
+                where=str(path),
+                remedy="free some disk; the load is repeated by itself",
+            ) from error
+        raise StoreError(text, where=str(path), remedy="see the message; nothing of this load was kept") from error

@@ -1,0 +1,90 @@
+"""One settings file for the whole suite: a TOML table for each part, every key optional, unknown keys refused.
+
+data = "/var/lib/mtascope"
+
+[mta]         # mta/settings.py
+[collector]   # collector/settings.py
+[store]       # analytics/settings.py
+[http]        # exporter/settings.py
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from analytics.settings import StoreSettings
+from collector.settings import CollectorSettings
+from exporter.settings import HttpSettings
+from mta.events.errors import SettingsError
+from mta.settings import MtaSettings
+
+__all__ = ["DataFolder", "Settings", "load_settings"]
+
+
+class DataFolder:
+    """Where everything lies under the data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.keys = root / "keys.json"
+        self.store = root / "store" / "mtascope.duckdb"
+        self.run = root / "run"
+        self.owner_socket = self.run / "owner.sock"
+        self.mta_log = root / "mta" / "log"
+        self.mta_spool = root / "mta" / "spool"
+
+    def mta_socket(self, worker: int) -> Path:
+        """The control socket of one MTA worker."""
+        return self.run / f"mta-{worker}.sock"
+
+    def create(self) -> None:
+        """Make the folders that several parts share; the run folder is for this user only, it holds sockets."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.run.mkdir(mode=0o700, exist_ok=True)
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Path("var")
+    mta: MtaSettings = Field(default_factory=MtaSettings)
+    collector: CollectorSettings = Field(default_factory=CollectorSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+
+    @property
+    def folder(self) -> DataFolder:
+        """The data directory's layout."""
+        return DataFolder(self.data)
+
+
+def load_settings(config: str | Path | None = None, data_dir: str | Path | None = None) -> Settings:
+    """Read the settings file, if one is named; `data_dir` overrides its `data`. SettingsError names file and key."""
+    content: dict[str, Any] = {}
+    if config is not None:
+        path = Path(config)
+        try:
+            content = tomllib.loads(path.read_text("utf8"))
+        except FileNotFoundError as error:
+            raise SettingsError("no such settings file", where=str(path)) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"is no TOML: {error}", where=str(path)) from error
+    if data_dir is not None:
+        content["data"] = data_dir
+    return _validated(content, str(config) if config is not None else "settings")
+
+
+def _validated(content: dict[str, Any], where: str) -> Settings:
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise SettingsError(f"{first['msg']}{more}", where=f"{where}: {key}") from error
