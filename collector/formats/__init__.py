@@ -1,1 +1,4 @@
-"""One file per MTA dialect; pure functions from bytes to events."""
+"""One file per MTA dialect; pure functions from bytes to events.
+
+`outcome` says what reading a record gives, `registry` which dialects there are.
+"""

@@ -1,0 +1,145 @@
+"""Following folders for as long as the process runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from collector.batching import BatchLimits
+from collector.metrics import CollectorHealth
+from collector.pipeline import Pipeline, Reading, Timing
+from collector.settings import CollectorSettings
+from collector.sources.followed import FollowedFile
+from collector.sources.segment import ReadLimits
+from collector.sources.tail import Tail
+from collector.store import EventStore
+from mta.events.errors import MtascopeError
+from mta.events.intake import Receipt
+
+__all__ = ["Follower", "read_limits", "reading"]
+
+_log = logging.getLogger(__name__)
+
+_PORTIONS = 32  # reads of one file, about 1 MiB each, before the next file has its turn
+
+
+class Follower:
+    """Hands everything that appears in the settings' paths to the store, from where the store says it stopped.
+
+    `run` works in the calling thread until `stop` is called, from any thread or a signal handler; a new Follower goes
+    on where this one's last commit was. `health` may be read at any time.
+    """
+
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        store: EventStore,
+        *,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._timing = Timing(now, monotonic, self._stopping.wait)
+        self.health = CollectorHealth()
+        self._tail = Tail(
+            settings.paths,
+            checkpoint=store.checkpoint,
+            monotonic=monotonic,
+            limits=read_limits(settings),
+            max_open=settings.max_open_files,
+            idle_close=settings.idle_close_s,
+        )
+        self._pipeline = Pipeline(
+            store, road="tail", reading=reading(settings), timing=self._timing, health=self.health
+        )
+        self._complaints: set[str] = set()
+
+    @property
+    def receipt(self) -> Receipt:
+        """Everything committed since the start, added up."""
+        return self._pipeline.receipt
+
+    def run(self) -> None:
+        """Follow until stopped; what was gathered by then is handed over.
+
+        Raises what the store raises if it refuses for good. Whatever was not committed is read again next time.
+        """
+        try:
+            while not self._stopping.is_set():
+                if not self.step():
+                    self._stopping.wait(min(self._settings.poll_interval_s, self._pipeline.due()))
+            self._pipeline.flush()
+        except MtascopeError as error:
+            if not (error.temporary and self._stopping.is_set()):
+                raise
+            _log.warning("stopping while the store refuses: %s; the rest is read again next time", error)
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Ask `run` to end soon."""
+        self._stopping.set()
+
+    def step(self) -> bool:
+        """Look once at every path and read what is new; True if there was more than one look takes."""
+        more = False
+        for file in self._tail.poll():
+            more |= self._read(file)
+            if self._stopping.is_set():
+                break
+        self._observe()
+        if self._pipeline.due() <= 0:
+            self._pipeline.flush()
+        return more
+
+    def flush(self) -> None:
+        """Hand over what was gathered, however young."""
+        self._pipeline.flush()
+
+    def close(self) -> None:
+        """Close every file, as `run` does at its end; what was not committed is read again next time."""
+        self._tail.close()
+
+    def _read(self, file: FollowedFile) -> bool:
+        """Read a file's share of this look; True if it has more."""
+        for _ in range(_PORTIONS):
+            pieces = file.read()
+            if pieces is None:
+                return False
+            for piece in pieces:
+                self._pipeline.take(file, piece)
+            self._pipeline.reached(file)
+            if self._pipeline.due() <= 0:
+                self._pipeline.flush()
+            if self._stopping.is_set():
+                return False
+        return True
+
+    def _observe(self) -> None:
+        self.health.files_open = self._tail.files_open
+        self.health.files_finished = self._tail.files_finished
+        self.health.backlog_bytes = self._tail.backlog_bytes
+        for error in self._tail.errors:
+            self.health.failed(error, self._timing.now())
+            if str(error) not in self._complaints:
+                _log.warning("%s", error)
+        self._complaints = {str(error) for error in self._tail.errors}
+
+
+def read_limits(settings: CollectorSettings) -> ReadLimits:
+    """The part of the settings that bounds a source."""
+    return ReadLimits(settings.max_line_bytes, settings.quarantine_bytes, settings.max_window_bytes)
+
+
+def reading(settings: CollectorSettings) -> Reading:
+    """The part of the settings that says how records are read and gathered."""
+    return Reading(
+        format=settings.format,
+        node=settings.node,
+        limits=BatchLimits(settings.batch_records, settings.batch_bytes, settings.batch_age_s),
+        kept_bytes=settings.quarantine_bytes,
+        max_retry_s=settings.max_retry_s,
+    )

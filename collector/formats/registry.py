@@ -1,0 +1,92 @@
+"""Which dialects there are, by the name that `--format` takes, and `auto`, which finds out.
+
+A new dialect is one file here beside `kumomta.py` and one line in `DIALECTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from collector.errors import UnknownFormat
+from collector.formats import kumomta
+from collector.formats.outcome import BLANK, LineParser, Outcome
+from collector.quarantine import Reason
+from mta.events.errors import ParseError
+
+__all__ = ["AUTO", "DIALECTS", "Dialect", "format_names", "open_parser"]
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one kind of mail server writes its log.
+
+    `open` makes a parser for one source, given the name of the node for records that do not say theirs. `recognises`
+    tells from a single line whether it is probably of this dialect; it must be cheap and never raise.
+    """
+
+    name: str
+    open: Callable[[str], LineParser]
+    recognises: Callable[[bytes], bool]
+
+
+DIALECTS = (Dialect("kumomta", kumomta.opened, kumomta.recognises),)
+"""Every dialect that `auto` tries, in this order."""
+
+_BY_NAME = {dialect.name: dialect for dialect in DIALECTS} | {
+    # The bundled MTA writes KumoMTA's schema with additions under `meta`; records say themselves who wrote them.
+    "mtascope": DIALECTS[0],
+}
+
+
+def format_names() -> tuple[str, ...]:
+    """Everything that `--format` takes."""
+    return (AUTO, *_BY_NAME)
+
+
+def open_parser(name: str, node: str = "") -> LineParser:
+    """A parser for one source. Parsers may remember earlier lines: use one for each source, in its order.
+
+    Raises UnknownFormat.
+    """
+    if name == AUTO:
+        return _Auto(DIALECTS, node)
+    if name not in _BY_NAME:
+        raise UnknownFormat(
+            f"no log format {name[:64]!r}", where="--format", remedy=f"one of {', '.join(format_names())}"
+        )
+    return _BY_NAME[name].open(node)
+
+
+class _Auto:
+    """Stays with the dialect of the line before, and looks around only when that one refuses a line.
+
+    So a garbled line in a known log is refused by its own dialect with a precise reason, and a folder or file that
+    mixes dialects is still read.
+    """
+
+    def __init__(self, dialects: tuple[Dialect, ...], node: str) -> None:
+        self._dialects = dialects
+        self._node = node
+        self._current: Dialect | None = None
+        self._parse: LineParser = self._unknown
+
+    def __call__(self, line: bytes) -> Outcome:
+        try:
+            return self._parse(line)
+        except ParseError:
+            found = next((dialect for dialect in self._dialects if dialect.recognises(line)), None)
+            if found is None or found is self._current:
+                raise
+            self._current, self._parse = found, found.open(self._node)
+            return self._parse(line)
+
+    @staticmethod
+    def _unknown(line: bytes) -> Outcome:
+        if not line.strip():
+            return BLANK
+        raise ParseError(
+            "no known log format", reason=Reason.UNKNOWN_FORMAT, remedy="name it with --format if it should be one"
+        )

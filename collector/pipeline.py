@@ -1,0 +1,174 @@
+"""From the pieces of a source to batches in the store: parse, gather, hand over, and only then go on.
+
+Everything happens in the caller's thread: while the store commits, or refuses for the moment, nothing more is read, so
+a slow store slows its sources down and memory stays where it is. The checkpoint of a source always rides in the batch
+that holds the records before it (promise 3); a source's own order is kept within and across batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from collector.batching import BatchBuilder, BatchLimits
+from collector.formats.outcome import LineParser
+from collector.formats.registry import AUTO, open_parser
+from collector.framing.lines import Lines, Piece, Rest, Spoiled
+from collector.metrics import CollectorHealth
+from collector.quarantine import KEPT_BYTES, Reason, refused
+from collector.sources.followed import FollowedFile
+from collector.store import EventStore
+from mta.events.errors import MtascopeError, ParseError
+from mta.events.intake import Batch, Quarantined, Receipt
+
+__all__ = ["Pipeline", "Reading", "Timing"]
+
+_FIRST_RETRY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The clocks of one run, passed in so that tests own them.
+
+    `now` gives microseconds UTC, `monotonic` seconds; `wait` pauses for so many seconds and returns True, at once, when
+    the run is to stop.
+    """
+
+    now: Callable[[], int]
+    monotonic: Callable[[], float]
+    wait: Callable[[float], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How records are read and gathered, whatever their source."""
+
+    format: str = AUTO
+    node: str = ""
+    limits: BatchLimits = field(default_factory=BatchLimits)
+    kept_bytes: int = KEPT_BYTES
+    max_retry_s: float = 30.0
+    patience_s: float = float("inf")
+    """How long a store may refuse before its error is passed on."""
+
+
+class Pipeline:
+    """Takes pieces, gives batches to the store. Its `receipt` adds up everything that was committed."""
+
+    def __init__(
+        self, store: EventStore, *, road: str, reading: Reading, timing: Timing, health: CollectorHealth | None = None
+    ) -> None:
+        self._store = store
+        self._reading = reading
+        self._timing = timing
+        self._health = health or CollectorHealth()
+        self._builder = BatchBuilder(road, reading.limits)
+        self._begun = 0.0
+        self._parsers: dict[str, LineParser] = {}
+        open_parser(reading.format)  # an unknown format is better refused before the first line
+        self.receipt = Receipt()
+
+    def take(self, file: FollowedFile, piece: Piece) -> None:
+        """Parse a piece and gather its records; full batches are handed over on the way.
+
+        Raises what the store raises when it refuses for good, or when the run is to stop while it refuses.
+        """
+        if not self._builder:
+            self._begun = self._timing.monotonic()
+        parse = self._parser(file.source)
+        if isinstance(piece, Lines):
+            self._take_lines(file, piece, parse)
+        elif isinstance(piece, Rest):
+            self._take_rest(file, piece, parse)
+        else:
+            self._builder.refuse(_spoiled(file.source, piece))
+        if self._builder.is_full:
+            self._hand_over(file, piece.end)
+
+    def reached(self, file: FollowedFile) -> None:
+        """All pieces that `file` has given so far were taken."""
+        if not self._builder:
+            self._begun = self._timing.monotonic()
+        self._builder.reached(file.checkpoint())
+        if file.finished:
+            self._parsers.pop(file.source, None)
+
+    def due(self) -> float:
+        """Seconds until the batch in the making has waited long enough; infinity when there is none."""
+        if not self._builder:
+            return float("inf")
+        return max(0.0, self._begun + self._reading.limits.age_s - self._timing.monotonic())
+
+    def flush(self) -> None:
+        """Hand over what there is."""
+        if self._builder:
+            self._load(self._builder.build())
+
+    def _parser(self, source: str) -> LineParser:
+        parser = self._parsers.get(source)
+        if parser is None:
+            parser = self._parsers[source] = open_parser(self._reading.format, self._reading.node)
+        return parser
+
+    def _take_lines(self, file: FollowedFile, piece: Lines, parse: LineParser) -> None:
+        builder, offset = self._builder, piece.offset
+        for line in piece.lines:
+            size = len(line)
+            try:
+                outcome = parse(line)
+            except ParseError as error:
+                builder.refuse(refused(file.source, offset, line, error, keep=self._reading.kept_bytes))
+            else:
+                if isinstance(outcome, tuple):
+                    builder.add(outcome, size)
+                else:
+                    builder.ignore(outcome.kind, size)
+            offset += size + 1
+            if builder.is_full and offset < piece.end:
+                self._hand_over(file, offset)
+
+    def _take_rest(self, file: FollowedFile, piece: Rest, parse: LineParser) -> None:
+        """A last line without its LF: a record if it reads as one, else cut off."""
+        try:
+            outcome = parse(piece.raw)
+        except ParseError:
+            error = ParseError(piece.detail, reason=Reason.TRUNCATED)
+            self._builder.refuse(refused(file.source, piece.offset, piece.raw, error, keep=self._reading.kept_bytes))
+        else:
+            if isinstance(outcome, tuple):
+                self._builder.add(outcome, len(piece.raw))
+            else:
+                self._builder.ignore(outcome.kind, len(piece.raw))
+
+    def _hand_over(self, file: FollowedFile, offset: int) -> None:
+        self._builder.reached(file.checkpoint(offset))
+        self._load(self._builder.build())
+        self._begun = self._timing.monotonic()
+
+    def _load(self, batch: Batch) -> None:
+        """Offer the batch until the store has it."""
+        started = self._timing.monotonic()
+        pause = _FIRST_RETRY_S
+        while True:
+            try:
+                self._commit(batch)
+            except MtascopeError as error:
+                self._health.failed(error, self._timing.now())
+                spent = self._timing.monotonic() - started
+                if not error.temporary or spent >= self._reading.patience_s or self._timing.wait(pause):
+                    raise
+                pause = min(2 * pause, self._reading.max_retry_s)
+            else:
+                return
+
+    def _commit(self, batch: Batch) -> None:
+        before = self._timing.monotonic()
+        receipt = self._store.load(batch)
+        seconds = self._timing.monotonic() - before
+        self.receipt += receipt
+        newest = max((event.time for events in batch.records for event in events), default=0)
+        self._health.committed(records=batch.received, seconds=seconds, newest_event=newest)
+
+
+def _spoiled(source: str, piece: Spoiled) -> Quarantined:
+    return Quarantined(source, piece.offset, piece.reason, piece.detail, piece.raw, piece.size)
