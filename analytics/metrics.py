@@ -99,6 +99,7 @@ METRICS: tuple[Metric, ...] = (
         "When the figures of this page were computed.",
         unit="seconds",
     ),
+    Metric("mtascope_source_success", "gauge", "Whether each source of this page could be read.", ("source",)),
     Metric("mtascope_series", "gauge", "Series on this page; the budget for a fleet of 20 nodes is 10,000."),
     Metric("mtascope_store_bytes", "gauge", "Size of the store on disk.", unit="bytes"),
     Metric("mtascope_store_events", "gauge", "Events in the store."),

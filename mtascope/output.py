@@ -36,7 +36,7 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """`30s`, `5m`, `2h`, `1d` or plain seconds; the value is in microseconds."""
 
     name = "duration"

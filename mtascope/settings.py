@@ -1,4 +1,6 @@
-"""One settings file for the whole suite: a TOML table for each part, every key optional, unknown keys refused.
+"""One settings file for the whole suite: a table for each part, every key optional, unknown keys refused.
+
+TOML for people; a file whose name ends in `.json` holds the same as JSON, for programs that write settings.
 
 data = "/var/lib/mtascope"
 
@@ -14,6 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analytics.settings import StoreSettings
@@ -45,6 +48,7 @@ class DataFolder:
         """Make the folders that several parts share; the run folder is for this user only, it holds sockets."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.run.mkdir(mode=0o700, exist_ok=True)
+        self.mta_log.mkdir(parents=True, exist_ok=True)
 
 
 class Settings(BaseModel):
@@ -70,11 +74,13 @@ def load_settings(config: str | Path | None = None, data_dir: str | Path | None 
     if config is not None:
         path = Path(config)
         try:
-            content = tomllib.loads(path.read_text("utf8"))
+            content = (orjson.loads if path.suffix == ".json" else tomllib.loads)(path.read_text("utf8"))
         except FileNotFoundError as error:
             raise SettingsError("no such settings file", where=str(path)) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"is no TOML: {error}", where=str(path)) from error
+        except (tomllib.TOMLDecodeError, orjson.JSONDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot be read: {error}", where=str(path)) from error
+        if not isinstance(content, dict):
+            raise SettingsError("holds no table", where=str(path))
     if data_dir is not None:
         content["data"] = data_dir
     return _validated(content, str(config) if config is not None else "settings")

@@ -51,7 +51,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mtascope")
 def _root() -> None:
-    """Is our mail arriving, at which mailbox provider is it not, since when, and why?
+    """Tell whether mail arrives, at which mailbox provider it does not, since when, and why.
 
     Example: mtascope demo --for 30s
     """

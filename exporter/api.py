@@ -1,0 +1,202 @@
+"""The HTTP API: the same answers as the command line, as JSON, and the console's pages.
+
+One application serves TCP and the owner's socket. Over the socket, which only this user can open, everything is
+allowed; over TCP a bearer token is asked for where one is set, and without one only loopback clients with a loopback
+`Host` are served (promise 8; the `Host` check keeps web pages from reaching a local API by DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+from analytics.rates import COUNTS, Question, RateRow, ask
+from analytics.reasons import top_reasons
+from analytics.rollup import DIMENSIONS
+from analytics.store import Store
+from exporter.prometheus import MetricsPage
+from exporter.settings import HttpSettings
+from mta.events.errors import MtascopeError, SettingsError
+from mta.events.instants import HOUR, format_instant, parse_instant
+
+__all__ = ["Backend", "create_api", "create_metrics_app", "rate_rows"]
+
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_OPEN_PATHS = frozenset({"/healthz"})
+
+Ingest = Callable[[list[str], str], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the API asks: the store, the metrics page, the state of the parts, and the way to load files."""
+
+    store: Store
+    page: MetricsPage
+    status: Callable[[], dict[str, Any]]
+    ingest: Ingest
+
+
+class IngestRequest(BaseModel):
+    """Files or folders on this machine to load once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paths: list[str] = Field(min_length=1, max_length=10_000)
+    format: str = "auto"
+
+
+def create_api(backend: Backend, settings: HttpSettings, version: str) -> FastAPI:
+    """The application with API, console and metrics."""
+    app = FastAPI(title="mtascope", version=version, docs_url=None, redoc_url=None)
+    _guard(app, settings)
+    _routes(app, backend)
+    console = files("exporter") / "console" / "static"
+    app.mount("/", StaticFiles(directory=str(console), html=True), name="console")
+    return app
+
+
+def create_metrics_app(page: MetricsPage, host: MetricsPage) -> FastAPI:
+    """What Prometheus scrapes, alone on its port: the suite's page, and the machine's apart.
+
+    The machine's metrics carry node_exporter's names; a host that runs node_exporter leaves that page unscraped.
+    """
+    app = FastAPI(title="mtascope metrics", docs_url=None, redoc_url=None, openapi_url=None)
+    app.get("/metrics", include_in_schema=False)(_metrics(page))
+    app.get("/metrics/host", include_in_schema=False)(_metrics(host))
+    return app
+
+
+def _metrics(page: MetricsPage) -> Callable[[Request], Response]:
+    def metrics(request: Request) -> Response:
+        body, content_type = page.render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    return metrics
+
+
+def _guard(app: FastAPI, settings: HttpSettings) -> None:
+    token = settings.token.get_secret_value() if settings.token else None
+
+    @app.middleware("http")
+    async def check(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        refused = None if request.url.path in _OPEN_PATHS else _refusal(request, token)
+        response = await call_next(request) if refused is None else refused
+        for name, value in _SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.exception_handler(SettingsError)
+    async def wrong_question(_: Request, error: SettingsError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=422)
+
+    @app.exception_handler(MtascopeError)
+    async def named_error(_: Request, error: MtascopeError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503 if error.temporary else 500)
+
+
+def _refusal(request: Request, token: str | None) -> Response | None:
+    """None when the client may go on. A unix socket has no client address: its permissions have judged already."""
+    if request.client is None:
+        return None
+    if token is not None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(given.encode(), token.encode()):
+            return None
+        return JSONResponse({"error": "a valid bearer token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
+    if request.client.host in _LOOPBACK and (request.url.hostname or "") in _LOOPBACK:
+        return None
+    return JSONResponse({"error": "only loopback clients are served; set [http] token to open the API"}, 403)
+
+
+def _routes(app: FastAPI, backend: Backend) -> None:
+
+    @app.get("/healthz", include_in_schema=False)
+    def healthz() -> dict[str, bool]:
+        return {"ok": True}
+
+    @app.get("/v1/status")
+    def status() -> dict[str, Any]:
+        """Health of each part and the counting identity."""
+        return backend.status()
+
+    @app.get("/v1/rates")
+    def rates(
+        request: Request,
+        by: Annotated[str, Query(description="dimensions, joined by commas; empty for one total row")] = "provider",
+        since: Annotated[str | None, Query(description="RFC 3339")] = None,
+        until: Annotated[str | None, Query(description="RFC 3339")] = None,
+        clock: Literal["event", "cohort"] = "cohort",
+    ) -> list[dict[str, Any]]:
+        """Every count and rate, by any dimensions; other query parameters named after a dimension select values."""
+        where = {name: request.query_params.getlist(name) for name in request.query_params if name in DIMENSIONS}
+        question = Question(
+            by=tuple(name for name in by.split(",") if name),
+            since=_instant("since", since),
+            until=_instant("until", until),
+            clock=clock,
+            where=where,
+        )
+        return rate_rows(ask(backend.store, question))
+
+    @app.get("/v1/reasons")
+    def reasons(
+        since: str | None = None,
+        provider: Annotated[list[str] | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> list[dict[str, Any]]:
+        """The replies behind failures, most frequent first; the last hour unless told otherwise."""
+        start = _instant("since", since)
+        start = time.time_ns() // 1000 - HOUR if start is None else start
+        return [
+            {**asdict(reason), "first_seen": format_instant(reason.first_seen),
+             "last_seen": format_instant(reason.last_seen)}
+            for reason in top_reasons(backend.store, since=start, providers=provider, limit=limit)
+        ]  # fmt: skip
+
+    @app.post("/v1/ingest", include_in_schema=False)
+    def ingest(request: Request, body: IngestRequest) -> dict[str, Any]:
+        if request.client is not None:
+            raise HTTPException(403, "files are loaded over the owner's socket only")
+        return backend.ingest(body.paths, body.format)
+
+    app.get("/metrics", include_in_schema=False)(_metrics(backend.page))
+
+
+def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:
+    """Rows as the command line and the API print them: keys, counts, then each ratio as an object."""
+    return [
+        {
+            **row.key,
+            **{name: row.counts[name] for name in COUNTS},
+            **{name: asdict(value) for name, value in row.rates.items()},
+        }
+        for row in rows
+    ]
+
+
+def _instant(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"{text!r} is no time", where=name, remedy="write RFC 3339: 2026-01-31T12:00:00Z"
+        ) from error

@@ -1,0 +1,163 @@
+// The overview page: asks the API every two seconds and redraws. Text from outside is only ever set as textContent.
+const EVERY_MS = 2000;
+const POINTS = 60;
+const OUTCOMES = ["delivered", "in_flight", "bounced", "expired", "admin_bounced", "suppressed", "transferred"];
+const RATES = ["delivery_rate", "bounce_rate", "deferral_rate", "complaint_rate"];
+const history = new Map();
+let lastGood = 0;
+
+const $ = (id) => document.getElementById(id);
+const count = (n) => n.toLocaleString("en");
+const words = (name) => name.replaceAll("_", " ");
+
+function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function percent(value, digits = 2) {
+  return `${(100 * value).toFixed(digits)} %`;
+}
+
+function rateCell(name, rate) {
+  const cell = element("td", { class: `n rate ${rate.verdict}` });
+  if (rate.value === null) {
+    cell.append("no data");
+    return cell;
+  }
+  const digits = name === "complaint_rate" ? 3 : 1;
+  cell.append(percent(rate.value, digits));
+  cell.append(element("small", {}, `${percent(rate.low, digits)} – ${percent(rate.high, digits)}`));
+  cell.title = `${count(rate.num)} of ${count(rate.den)}`;
+  return cell;
+}
+
+function sparkline(values) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 130 26");
+  svg.setAttribute("aria-hidden", "true");
+  if (values.length < 2) return svg;
+  const top = Math.max(1, ...values);
+  const points = values.map((value, i) => `${(130 * i / (POINTS - 1)).toFixed(1)} ${(24 - 22 * value / top).toFixed(1)}`);
+  const line = "M" + points.join("L");
+  const end = (130 * (values.length - 1) / (POINTS - 1)).toFixed(1);
+  for (const [d, kind] of [[`${line}L${end} 26L0 26Z`, "fill"], [line, "line"]]) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("d", d);
+    path.setAttribute("class", kind);
+    svg.append(path);
+  }
+  return svg;
+}
+
+function remember(key, total) {
+  const seen = history.get(key) ?? { last: total, steps: [] };
+  seen.steps.push(Math.max(0, total - seen.last));
+  if (seen.steps.length > POINTS) seen.steps.shift();
+  seen.last = total;
+  history.set(key, seen);
+  return seen.steps;
+}
+
+function drawProviders(rows) {
+  $("providers").tBodies[0].replaceChildren(...rows.map((row) => {
+    const line = element("tr", {}, element("th", { scope: "row" }, row.provider));
+    for (const name of ["injected", "in_flight", "delivered", "bounced", "expired"]) {
+      line.append(element("td", { class: "n" }, count(row[name])));
+    }
+    const cell = element("td");
+    cell.append(sparkline(remember(row.provider, row.delivered)));
+    line.append(cell, ...RATES.map((name) => rateCell(name, row[name])));
+    return line;
+  }));
+}
+
+function tile(title, value, small, verdict = "") {
+  return element("div", { class: "tile" }, element("h3", {}, title), element("strong", { class: verdict }, value),
+    element("small", {}, small));
+}
+
+function drawTiles(total, steps) {
+  const of = (rate) => rate.value === null ? "no data" : `${count(rate.num)} of ${count(rate.den)}`;
+  const show = (rate, digits) => rate.value === null ? "–" : percent(rate.value, digits);
+  const recent = steps.slice(-5);
+  const perMinute = recent.length ? recent.reduce((a, b) => a + b, 0) / recent.length * 60000 / EVERY_MS : 0;
+  $("tiles").replaceChildren(
+    tile("Messages processed", `${count(Math.round(perMinute))} / min`, `${count(total.injected)} injected`),
+    tile("Delivery success", show(total.delivery_rate, 2), of(total.delivery_rate), total.delivery_rate.verdict),
+    tile("Bounces", show(total.bounce_rate, 2), of(total.bounce_rate), total.bounce_rate.verdict),
+    tile("Deferred at least once", show(total.deferral_rate, 2), of(total.deferral_rate), total.deferral_rate.verdict),
+    tile("Complaints", show(total.complaint_rate, 3), of(total.complaint_rate), total.complaint_rate.verdict),
+    tile("In flight", count(total.in_flight), `completion ${show(total.completion, 1)}`),
+  );
+}
+
+function drawIdentity(total, holds) {
+  const parts = OUTCOMES.filter((name) => total[name] > 0);
+  $("identity-bar").replaceChildren(...parts.map((name) => {
+    const part = element("i");
+    part.style.flexGrow = total[name];
+    part.style.background = `var(--${name})`;
+    part.title = `${words(name)}: ${count(total[name])}`;
+    return part;
+  }));
+  $("identity-bar").setAttribute("aria-label", parts.map((name) => `${words(name)} ${total[name]}`).join(", "));
+  $("identity-legend").replaceChildren(...parts.map((name) => {
+    const item = element("li", {}, `${words(name)} ${count(total[name])}`);
+    item.style.setProperty("--c", `var(--${name})`);
+    return item;
+  }));
+  const sum = OUTCOMES.reduce((all, name) => all + total[name], 0);
+  const right = holds && sum === total.injected;
+  $("identity-verdict").textContent = right
+    ? `${count(total.injected)} injected, all accounted for` : `the sum is off by ${total.injected - sum}: see mtascope status`;
+  $("identity-verdict").className = right ? "" : "bad";
+}
+
+function drawReasons(rows) {
+  $("reasons").tBodies[0].replaceChildren(...rows.map((row) => {
+    const reply = [row.code, row.enhanced, row.text].filter(Boolean).join(" ");
+    const what = row.origin === "local" ? `${words(row.type)} (ours)` : words(row.type);
+    return element("tr", {}, element("td", { class: "n" }, count(row.events)), element("td", {}, row.provider),
+      element("td", {}, what), element("td", {}, element("span", { class: "tag" }, words(row.bounce_class))),
+      element("td", { class: "reply" }, reply), element("td", {}, row.last_seen.slice(11, 19)));
+  }));
+}
+
+async function ask(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+async function refresh() {
+  const since = new Date(Date.now() - 1000 * Number($("range").value)).toISOString();
+  try {
+    const query = `since=${encodeURIComponent(since)}`;
+    const [rows, totals, reasons, status] = await Promise.all([
+      ask(`v1/rates?by=provider&${query}`), ask(`v1/rates?by=&${query}`), ask(`v1/reasons?limit=15&${query}`), ask("v1/status"),
+    ]);
+    const total = totals[0];
+    const done = total.sent + total.admin_bounced + total.suppressed + total.transferred;
+    drawTiles(total, remember("", done));
+    drawIdentity(total, status.store.identity_holds !== false);
+    drawProviders(rows);
+    drawReasons(reasons);
+    $("version").textContent = `version ${status.version}`;
+    lastGood = Date.now();
+    const lag = status.collector.lag_s;
+    $("state").textContent = lag === null ? "no events yet" : `complete up to ${Math.max(0, lag).toFixed(0)} s ago`;
+    $("state").className = "";
+  } catch (error) {
+    const since = lastGood ? `, figures are ${Math.round((Date.now() - lastGood) / 1000)} s old` : "";
+    $("state").textContent = `no answer (${error.message})${since}`;
+    $("state").className = "stale";
+  } finally {
+    setTimeout(refresh, EVERY_MS);
+  }
+}
+
+$("range").addEventListener("change", () => history.clear());
+refresh();

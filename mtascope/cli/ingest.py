@@ -1,0 +1,58 @@
+"""`mtascope ingest`: load files once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from collector.ingest import ingest_paths
+from mtascope.client import connect
+from mtascope.output import Exit, data_option, emit, json_option, say
+from mtascope.settings import Settings, load_settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--format", "format_name", default="auto", show_default=True, help="The dialect of the logs.")
+@data_option
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
+@json_option
+def command(
+    paths: tuple[str, ...], format_name: str, data_dir: str | None, config: str | None, *, as_json: bool
+) -> int:
+    """Load log files or folders once; repeating it changes no number.
+
+    Example: mtascope ingest /var/log/kumomta
+    """
+    settings = load_settings(config, data_dir)
+    absolute = [str(Path(path).resolve()) for path in paths]
+    owner = connect(settings.folder, timeout=None)
+    if owner is not None:
+        answer: dict[str, Any] = owner.post("/v1/ingest", {"paths": absolute, "format": format_name})
+    else:
+        answer = _load(settings, absolute, format_name)
+    if as_json:
+        emit(answer)
+    else:
+        say(", ".join(f"{name} {value}" for name, value in answer.items()))
+    return Exit.REFUSED if answer["quarantined"] else Exit.DONE
+
+
+def _load(settings: Settings, paths: list[str], format_name: str) -> dict[str, Any]:
+    from mtascope.owner import ingest_answer, open_store
+
+    began = time.monotonic()
+    with open_store(settings) as store:
+        collector = settings.collector.model_copy(update={"format": format_name})
+        receipt, files = ingest_paths(paths, store, collector, _progress if sys.stderr.isatty() else lambda *_: None)
+    return ingest_answer(receipt, files, time.monotonic() - began)
+
+
+def _progress(path: str, files: int, records: int) -> None:
+    click.echo(f"\r\x1b[K{files} files, {records} records; reading {path}", err=True, nl=False)

@@ -1,0 +1,62 @@
+"""Asking the store: through the live owner's socket if there is one, else by opening the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from mta.events.errors import MtascopeError, SettingsError
+from mtascope.settings import DataFolder
+
+__all__ = ["OwnerClient", "OwnerUnavailable", "connect"]
+
+
+class OwnerUnavailable(MtascopeError):
+    """The owner did not answer."""
+
+    temporary = True
+
+
+class OwnerClient:
+    """The owner's API over its socket. Each call returns decoded JSON or raises a named error."""
+
+    def __init__(self, path: Path, timeout: float | None = 30.0) -> None:
+        self._path = path
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=timeout
+        )
+
+    def get(self, url: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """GET; parameters that are None are left out."""
+        wanted = {name: value for name, value in (parameters or {}).items() if value is not None}
+        return self._answer("GET", url, params=wanted)
+
+    def post(self, url: str, body: Any) -> Any:
+        """POST a JSON body."""
+        return self._answer("POST", url, json=body)
+
+    def _answer(self, method: str, url: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, url, **options)
+        except httpx.HTTPError as error:
+            raise OwnerUnavailable(f"the owner does not answer: {error}", where=str(self._path)) from error
+        if response.is_success:
+            return response.json()
+        content = response.json() if response.headers.get("content-type") == "application/json" else {}
+        message = content.get("error") or content.get("detail") or response.reason_phrase
+        raise SettingsError(str(message)) if response.status_code < 500 else OwnerUnavailable(str(message))
+
+
+def connect(folder: DataFolder, timeout: float | None = 30.0) -> OwnerClient | None:
+    """A client of the live owner of this data directory; None when nobody owns it."""
+    if not folder.owner_socket.exists():
+        return None
+    client = OwnerClient(folder.owner_socket, timeout)
+    try:
+        client.get("/healthz")
+    except OwnerUnavailable:
+        return None
+    return client
