@@ -39,9 +39,10 @@ lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --group dev -o requirements-dev.lock
 
-generate: setup  ## Write dashboards/generated anew from the code
+generate: setup  ## Write dashboards/generated and docs/metrics.md anew from the code
 	$(BIN)/mtascope dashboards build --out dashboards/generated/boards
 	$(BIN)/mtascope rules build --out dashboards/generated/rules
+	$(BIN)/python -m exporter.catalogue > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 bench: $(VENV)/.dev  ## Measure (prints figures, asserts nothing)
 	for f in bench/bench_*.py; do $(BIN)/python $$f || exit 1; done

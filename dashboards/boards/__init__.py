@@ -1,0 +1,13 @@
+"""The boards, one module each; `BOARDS` is all of them in the order in which one looks."""
+
+from __future__ import annotations
+
+from dashboards.board import Board
+from dashboards.boards.delivery import DELIVERY_OVERVIEW
+from dashboards.boards.infrastructure import INFRASTRUCTURE
+from dashboards.boards.isp import ISP
+from dashboards.boards.queue import QUEUE_HEALTH
+
+__all__ = ["BOARDS"]
+
+BOARDS: tuple[Board, ...] = (DELIVERY_OVERVIEW, QUEUE_HEALTH, ISP, INFRASTRUCTURE)

@@ -1,0 +1,87 @@
+"""The lines between fine, worth watching and bad: one constant each, used by the panel that shows it and the alert.
+
+A verdict needs volume: a share is judged only when a single event could not cross the line (`floor`), and it is
+called bad only for at least `MIN_EVENTS` events. Below that the number is shown without colour and raises no alert.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+__all__ = [
+    "BOUNCE",
+    "COMPLAINT",
+    "CPU_BUSY",
+    "DEAD_LETTERS",
+    "DEFERRAL",
+    "DELIVERY",
+    "DISK_FREE",
+    "FIRING",
+    "IDENTITY",
+    "MEMORY_FREE",
+    "MIN_EVENTS",
+    "QUARANTINED",
+    "QUEUE_AGE",
+    "SERIES",
+    "STALENESS",
+    "SYNC_TIME",
+    "TLS",
+    "Line",
+]
+
+MIN_EVENTS = 5
+"""So many bad events make a bad verdict; fewer may be chance whatever their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Two bounds on a number. `high_is_bad` says on which side of them trouble lies. Equal bounds: bad at once."""
+
+    warning: float
+    critical: float
+    high_is_bad: bool = True
+
+    def __post_init__(self) -> None:
+        if self.warning != self.critical and (self.warning < self.critical) != self.high_is_bad:
+            raise ValueError(f"critical {self.critical} lies on the good side of warning {self.warning}")
+
+    @property
+    def floor(self) -> int:
+        """The least volume for a verdict on a share: one event among so many does not cross the warning line."""
+        return ceil(round(1 / (self.warning if self.high_is_bad else 1 - self.warning), 9))
+
+
+DELIVERY = Line(0.97, 0.95, high_is_bad=False)
+"""Share of recipients with an outcome that were delivered."""
+BOUNCE = Line(0.03, 0.05)
+"""Share of recipients with an outcome that bounced, expired or came back late."""
+DEFERRAL = Line(0.10, 0.25)
+"""Share of attempts that the provider answered with a 4xx."""
+COMPLAINT = Line(0.001, 0.003)
+"""Share of delivered recipients that complained: where Gmail and Yahoo ask senders to stay, and where they block."""
+TLS = Line(0.99, 0.95, high_is_bad=False)
+"""Share of connections that ended encrypted, of those where TLS was tried."""
+
+IDENTITY = Line(1, 1)
+"""Recipients that the counting identity cannot explain."""
+STALENESS = Line(300, 900)
+"""Seconds between now and the event time that the data has reached."""
+QUEUE_AGE = Line(3600, 4 * 3600)
+"""Seconds that the oldest recipient has waited."""
+QUARANTINED = Line(1, 100)
+"""Records that could not be read."""
+DEAD_LETTERS = Line(1, 20)
+"""Messages that can be neither delivered nor returned."""
+FIRING = Line(1, 5)
+"""Alerts firing at the same time."""
+SERIES = Line(10_000, 20_000)
+"""Series on one /metrics page."""
+CPU_BUSY = Line(0.80, 0.95)
+"""Share of CPU time not idle."""
+MEMORY_FREE = Line(0.20, 0.10, high_is_bad=False)
+"""Share of memory that programs can still get."""
+DISK_FREE = Line(0.20, 0.10, high_is_bad=False)
+"""Share of a file system that is free."""
+SYNC_TIME = Line(0.05, 0.5)
+"""Seconds for one fsync of the spool's journal: every accepted message waits for it."""
