@@ -36,7 +36,9 @@ class _Counts:
 class FeedbackSender:
     """A queue in order of time, and one connection to the MTA's listener that empties it."""
 
-    def __init__(self, host: str, port: int, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, host: str, port: int, *, delay: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+        """Reports leave 0.3 to 3 seconds after their mail, times `delay`."""
+        self._delay = delay
         self._injector = Injector(host, port, helo="feedback.mailbox-provider.example")
         self._clock = clock
         self._queue: list[tuple[float, int, FeedbackKind, Taken]] = []
@@ -53,8 +55,8 @@ class FeedbackSender:
             return
         counts.pending += 1
         self._number += 1
-        due = mail.at + _SHORTEST + draw(mail.token, kind, "delay") * (_LONGEST - _SHORTEST)
-        heapq.heappush(self._queue, (due, self._number, kind, mail))
+        pause = _SHORTEST + draw(mail.token, kind, "delay") * (_LONGEST - _SHORTEST)
+        heapq.heappush(self._queue, (mail.at + pause * self._delay, self._number, kind, mail))
         self._woken.set()
 
     def counts(self, provider: str) -> dict[str, dict[str, int]]:

@@ -26,6 +26,11 @@ DEMO_ID = "X-Mtascope-Demo-Id"
 DEMO_POOL = "X-Mtascope-Demo-Pool"
 """Header that names the sending pool: it stands for the source address, which on loopback is always the same."""
 
+_NOT_OURS = Behaviour(
+    name="not-our-domain", share=0, reply="550 5.7.1 <{recipient}>: Relay access denied: no such domain here"
+)
+_BROKEN_SHARE = 1 / 8
+"""Of the TLS handshakes of a flaky provider."""
 _NO_POOL_IP = "192.0.2.1"
 _HEAD_LIMIT = 64 * 1024
 _DEFERRED_LIMIT, _SEEN_LIMIT = 200_000, 1_000_000
@@ -219,12 +224,6 @@ class Provider:
             time=int(now),
             date=formatdate(now, usegmt=True).removesuffix(" GMT"),
         )
-
-
-_BROKEN_SHARE = 1 / 8
-_NOT_OURS = Behaviour(
-    name="not-our-domain", share=0, reply="550 5.7.1 <{recipient}>: Relay access denied: no such domain here"
-)
 
 
 def _value(line: re.Pattern[bytes], head: bytes) -> str | None:

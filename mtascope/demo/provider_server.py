@@ -14,7 +14,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,7 +51,7 @@ class ProviderSettings(BaseModel):
     feedback_port: int | None = None
     """Where complaints and late bounces are sent: the MTA's listener; None to send none."""
     latency: float = Field(default=1.0, ge=0)
-    """Factor on every provider's thinking time."""
+    """Factor on the time that providers take to answer, and to return reports."""
 
 
 class Fleet:
@@ -69,11 +69,12 @@ class Fleet:
         self._clock = clock
         self._started = clock()
         self._sender = (
-            FeedbackSender(settings.feedback_host, settings.feedback_port, clock=clock)
+            FeedbackSender(settings.feedback_host, settings.feedback_port, delay=settings.latency, clock=clock)
             if settings.feedback_port is not None
             else None
         )
-        self._providers = [Provider(profile, self._stage()) for profile in self.profiles]
+        stage = self._stage()
+        self._doors = [_Door(Provider(profile, stage), settings.latency) for profile in self.profiles]
         self._servers: list[asyncio.Server] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -91,8 +92,8 @@ class Fleet:
     async def __aenter__(self) -> Self:
         hosts = sorted({host for profile in self.profiles for host in profile.domains.values()})
         tls = server_context(hosts)
-        for provider in self._providers:
-            await self._listen(provider, tls)
+        for door in self._doors:
+            await self._listen(door, tls)
         if self._sender is not None:
             self._sending = asyncio.create_task(self._sender.run())
         return self
@@ -100,13 +101,14 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
             server.close()
+        await asyncio.gather(*(door.shut() for door in self._doors))
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
 
-    async def _listen(self, provider: Provider, tls: ssl.SSLContext) -> None:
-        name = provider.profile.name
-        door = _Door(provider, tls if provider.profile.starttls != "absent" else None, self.settings.latency)
+    async def _listen(self, door: _Door, tls: ssl.SSLContext) -> None:
+        name = door.provider.profile.name
+        door.tls = tls if door.provider.profile.starttls != "absent" else None
         server = await asyncio.get_running_loop().create_server(
             door.open, self.settings.address, self.settings.ports.get(name, 0)
         )
@@ -124,7 +126,7 @@ class Fleet:
             "seed": self.settings.seed,
             "scenario": self.settings.scenario,
             "elapsed": round(self._clock() - self._started, 3),
-            "providers": {each.profile.name: self._of(each) for each in self._providers},
+            "providers": {door.provider.profile.name: self._of(door.provider) for door in self._doors},
         }
 
     def _of(self, provider: Provider) -> dict[str, Any]:
@@ -132,14 +134,14 @@ class Fleet:
         return {**provider.counts.snapshot(), **returned}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Door:
-    """One listening provider: makes the protocol object of each connection and knows how many are open."""
+    """One listening provider: makes the protocol object of each connection and knows which are open."""
 
     provider: Provider
-    tls: ssl.SSLContext | None
     latency: float
-    inside: int = 0
+    tls: ssl.SSLContext | None = None
+    inside: set[_Connection] = field(default_factory=set)
 
     def open(self) -> SMTP:
         return _Connection(self)
@@ -147,6 +149,11 @@ class _Door:
     async def think(self, *about: object) -> None:
         if pause := self.provider.latency(*about) * self.latency:
             await asyncio.sleep(pause)
+
+    async def shut(self) -> None:
+        """Hang up on everybody."""
+        handlers = [connection.hang_up() for connection in self.inside]
+        await asyncio.gather(*(handler for handler in handlers if handler is not None), return_exceptions=True)
 
 
 class _Dialogue:
@@ -191,26 +198,25 @@ class _Connection(SMTP):
 
     def __init__(self, door: _Door) -> None:
         self._door = door
-        self._counted = False
         super().__init__(
             _Dialogue(door), data_size_limit=_SIZE_LIMIT, tls_context=door.tls, hostname="-", ident="-", timeout=60
         )
 
     async def _handle_client(self) -> None:
         door = self._door
-        if door.inside >= door.provider.profile.connections:
+        if len(door.inside) > door.provider.profile.connections:
             await self.push(door.provider.busy())
-            self._hang_up()
+            self.hang_up()
             return
-        door.inside += 1
-        self._counted = True
         self.hostname, _, self.__ident__ = door.provider.banner().partition(" ")
         await super()._handle_client()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._door.inside.add(self)
+        super().connection_made(transport)
+
     def connection_lost(self, error: Exception | None) -> None:
-        if self._counted:
-            self._counted = False
-            self._door.inside -= 1
+        self._door.inside.discard(self)
         super().connection_lost(error)
 
     @syntax("STARTTLS", when="tls_context")
@@ -219,11 +225,13 @@ class _Connection(SMTP):
             await super().smtp_STARTTLS(arg)
             return
         await self.push("220 2.0.0 Ready to start TLS")
-        self._hang_up()
+        self.hang_up()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> asyncio.Task[None] | None:
+        """Close the connection; the task that serves it ends soon after."""
         if self.transport is not None:
             self.transport.close()
+        return self._handler_coroutine
 
 
 async def run(settings: ProviderSettings, report: Path, ready: Path, stop: asyncio.Event) -> None:

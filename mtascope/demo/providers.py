@@ -93,6 +93,12 @@ class Profile(BaseModel):
         return next(each for each in self.behaviours if each.name == "unknown-mailbox")
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    provider: tuple[Profile, ...] = Field(min_length=1)
+
+
 def judge(
     profile: Profile,
     seed: int,
@@ -146,7 +152,7 @@ def routes(
 def read_profiles(text: str) -> tuple[Profile, ...]:
     """Profiles from TOML text; SettingsError names the entry that is wrong."""
     try:
-        return tuple(Profile.model_validate(each) for each in tomllib.loads(text).get("provider", ()))
+        return _File.model_validate(tomllib.loads(text)).provider
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise SettingsError(str(error), where="providers") from error
 

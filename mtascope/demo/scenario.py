@@ -69,10 +69,16 @@ class Scenario(BaseModel):
         ]
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    scenario: tuple[Scenario, ...] = Field(min_length=1)
+
+
 def read_scenarios(text: str) -> dict[str, Scenario]:
     """Scenarios by name from TOML text; SettingsError names what is wrong."""
     try:
-        found = [Scenario.model_validate(each) for each in tomllib.loads(text).get("scenario", ())]
+        found = _File.model_validate(tomllib.loads(text)).scenario
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise SettingsError(str(error), where="scenarios") from error
     return {each.name: each for each in found}
