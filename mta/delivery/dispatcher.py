@@ -1,0 +1,326 @@
+"""From a message that is due to the durable result of an attempt.
+
+Due messages are routed and put in the lane of their destination; each lane is served by a few tasks, each with a
+connection of its own that it uses again and again. A task goes on to its next message only when the result of the
+last one is in the journal, so after a crash at most one message per connection may reach its provider twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
+from mta.delivery.connection import Connection, Mail, Unreachable
+from mta.delivery.lane import Lane
+from mta.delivery.routing import Destination, Router
+from mta.errors import SpoolError
+from mta.events.instants import SECOND
+from mta.events.reply import SmtpReply
+from mta.metrics import MtaMetrics
+from mta.queue.dead_letters import DeadLetters
+from mta.queue.entries import LogRecord
+from mta.queue.message import Clock, Message
+from mta.queue.schedule import RetryPolicy, Schedule
+from mta.queue.spool import Spool
+from mta.settings import MtaSettings
+
+__all__ = ["Dispatcher", "ProviderLabel"]
+
+ProviderLabel = Callable[[str, str | None], str]
+"""The metric label of the provider that serves a recipient domain by an MX host."""
+
+_LOG = logging.getLogger(__name__)
+_TAKE = 1000
+_LONGEST_SLEEP = 1.0
+_BUSY_PAUSE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What an attempt came to. `refused` says that it ended before there was a session: no verdict on the recipient."""
+
+    reply: SmtpReply
+    site: str | None = None
+    hop: Hop | None = None
+    refused: bool = False
+
+
+class Dispatcher:
+    """Tries messages from `start` to `stop`; `add` hands them over."""
+
+    def __init__(  # noqa: PLR0913 - it joins the queue, the network, the log and the metrics
+        self,
+        settings: MtaSettings,
+        *,
+        spool: Spool,
+        router: Router,
+        recorder: Recorder,
+        metrics: MtaMetrics,
+        dead_letters: DeadLetters,
+        clock: Clock,
+        source: random.Random,
+        provider_label: ProviderLabel = lambda _domain, _mx: "",
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._router = router
+        self._recorder = recorder
+        self._metrics = metrics
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._source = source
+        self._provider_label = provider_label
+        self._policy = RetryPolicy(
+            int(settings.retry_interval * SECOND),
+            int(settings.max_retry_interval * SECOND),
+            int(settings.max_age * SECOND),
+        )
+        self._schedule = Schedule()
+        self._lanes: dict[str, Lane] = {}
+        self._unrouted: dict[str, list[Message]] = {}
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.connections = 0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Try these when they are due."""
+        for message in messages:
+            self._schedule.add(message)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self, grace: float) -> None:
+        """Begin no attempt any more; wait at most `grace` seconds for those under way."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        tasks = [task for lane in self._lanes.values() for task in lane.tasks]
+        for lane in self._lanes.values():
+            lane.close()
+        for lookup in self._lookups:
+            lookup.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # From due to a lane
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            for message in self._schedule.take_due(self._clock(), _TAKE):
+                self._route(message)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        due = self._schedule.next_due()
+        wait = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, (due - self._clock()) / SECOND)
+        if wait <= 0:
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait)
+
+    def _route(self, message: Message) -> None:
+        known = self._router.known(message.domain)
+        if isinstance(known, Destination):
+            self._put(known, message)
+        elif message.domain in self._unrouted:
+            self._unrouted[message.domain].append(message)
+        else:
+            self._unrouted[message.domain] = [message]
+            task = asyncio.get_running_loop().create_task(self._look_up(message.domain))
+            self._lookups.add(task)
+            task.add_done_callback(self._lookups.discard)
+
+    async def _look_up(self, domain: str) -> None:
+        found = await self._router.destination(domain)
+        for message in self._unrouted.pop(domain):
+            if isinstance(found, Destination):
+                self._put(found, message)
+            else:
+                await self._begin(message)
+                await self._conclude(message, _Result(found))
+
+    def _put(self, destination: Destination, message: Message) -> None:
+        lane = self._lanes.get(destination.site)
+        if lane is None:
+            lane = Lane(destination, self._settings.connection_limit, self._settings.retry_interval)
+            self._lanes[destination.site] = lane
+        lane.destination = destination
+        lane.put(message)
+        self._staff(lane)
+
+    def _staff(self, lane: Lane) -> None:
+        while lane.wants_task:
+            task = asyncio.get_running_loop().create_task(self._serve(lane))
+            lane.tasks.add(task)
+            task.add_done_callback(lambda done, lane=lane: self._ended(lane, done))  # type: ignore[misc]
+
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        lane.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("delivery to %s failed", lane.destination.site, exc_info=error)
+        if not lane.tasks and not lane.waiting:
+            self._lanes.pop(lane.destination.site, None)
+        else:
+            self._staff(lane)
+
+    # Serving a lane
+
+    async def _serve(self, lane: Lane) -> None:
+        connection: Connection | None = None
+        try:
+            while True:
+                patience = self._settings.idle_timeout if connection else 0.0
+                message = await lane.take(patience)
+                if message is None:
+                    return
+                connection = await self._attempt(lane, connection, message)
+                self._staff(lane)
+        finally:
+            if connection is not None:
+                await self._hang_up(lane, connection)
+
+    async def _attempt(self, lane: Lane, connection: Connection | None, message: Message) -> Connection | None:
+        """One attempt; answers with the connection if it can be used again."""
+        await self._begin(message)
+        if message.attempts and self._clock() >= self._policy.expires(message.envelope.received_at):
+            await self._expire(message, "")
+            return connection
+        mail = await self._mail(message)
+        if mail is None:
+            return connection
+        if connection is not None and (not connection.is_open or self._is_worn(connection)):
+            await self._hang_up(lane, connection)
+            connection = None
+        for _ in range(2):
+            try:
+                connection = connection or await self._connect(lane, message.domain)
+            except Unreachable as error:
+                pause = lane.failed()
+                result = _Result(error.reply, lane.destination.site, error.hop, refused=True)
+                await self._conclude(message, result, mail.body)
+                await lane.pause(pause)
+                return None
+            outcome = await connection.deliver(mail)
+            hop = connection.hop
+            if not outcome.usable:
+                await self._hang_up(lane, connection)
+                connection = None
+            if not outcome.stale:
+                break
+        await self._conclude(message, _Result(outcome.reply, lane.destination.site, hop), mail.body)
+        return connection
+
+    async def _mail(self, message: Message) -> Mail | None:
+        try:
+            body = await self._spool.read(message)
+        except (OSError, SpoolError) as error:
+            _LOG.error("cannot read message %s: %s", message.id, error)
+            await self._conclude(message, _Result(internal_reply(451, "the spool cannot be read", "4.3.0")), b"")
+            return None
+        envelope = message.envelope
+        return Mail(envelope.sender, message.recipient, body, envelope.utf8)
+
+    def _is_worn(self, connection: Connection) -> bool:
+        return connection.deliveries >= self._settings.max_deliveries_per_connection
+
+    async def _connect(self, lane: Lane, domain: str) -> Connection:
+        """The first host that takes us; else the refusal of the last one that said something, else the last failure."""
+        refusals: list[Unreachable] = []
+        for host in lane.destination.hosts:
+            label = self._provider_label(domain, host.name)
+            for address in host.addresses:
+                try:
+                    connection = await Connection.open(
+                        host.name,
+                        address,
+                        host.port,
+                        self._settings,
+                        lambda result, version, label=label: self._metrics.tls(  # type: ignore[misc]
+                            "outbound", label, result, version
+                        ),
+                    )
+                except Unreachable as error:
+                    refusals.append(error)
+                else:
+                    lane.succeeded()
+                    lane.connected += 1
+                    self.connections += 1
+                    return connection
+        raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
+
+    async def _hang_up(self, lane: Lane, connection: Connection) -> None:
+        lane.connected -= 1
+        self.connections -= 1
+        if connection.is_open:
+            await connection.close()
+
+    # Results
+
+    async def _begin(self, message: Message) -> None:
+        while message.busy:  # noqa: ASYNC110 - compaction is copying it; an Event per message costs more than it saves
+            await asyncio.sleep(_BUSY_PAUSE)
+        message.busy = True
+
+    async def _conclude(self, message: Message, result: _Result, body: bytes | None = None) -> None:
+        reply, now = result.reply, self._clock()
+        code = reply.code or 0
+        local = reply.text.startswith(INTERNAL)
+        if code // 100 == 2:
+            self._metrics.attempted("delivered")
+            await self._spool.finish(message, [self._record("Delivery", message, now, result)])
+        elif code >= 500 and not result.refused:
+            self._metrics.attempted("local" if local else "bounced")
+            await self._bury(message, "bounced", str(reply), body)
+            await self._spool.finish(message, [self._record("Bounce", message, now, result)])
+        else:
+            self._metrics.attempted("local" if local else "deferred")
+            await self._defer(message, now, result, body)
+
+    async def _defer(self, message: Message, now: int, result: _Result, body: bytes | None) -> None:
+        records = [self._record("TransientFailure", message, now, result)]
+        attempts = message.attempts + 1
+        due = now + self._policy.delay(attempts, self._source)
+        if due < self._policy.expires(message.envelope.received_at):
+            await self._spool.postpone(message, due, records)
+            self.add([message])
+            return
+        answer = str(result.reply)
+        await self._bury(message, "expired", answer, body)
+        records.append(self._recorder.expiration(message, now, attempts=attempts, last_answer=answer))
+        await self._spool.finish(message, records)
+
+    async def _expire(self, message: Message, answer: str) -> None:
+        now = self._clock()
+        await self._bury(message, "expired", answer, None)
+        record = self._recorder.expiration(message, now, attempts=message.attempts, last_answer=answer)
+        await self._spool.finish(message, [record])
+
+    def _record(self, kind: Outcome, message: Message, now: int, result: _Result) -> LogRecord:
+        return self._recorder.attempt(kind, message, now, result.reply, site=result.site, hop=result.hop)
+
+    async def _bury(self, message: Message, reason: str, answer: str, body: bytes | None) -> None:
+        """Keep what can be returned to nobody. A disk that refuses costs the copy, not the result."""
+        if message.envelope.sender:
+            return
+        try:
+            content = await self._spool.read(message) if body is None else body
+            await asyncio.to_thread(
+                self._dead_letters.keep, message, content, reason=reason, answer=answer, when=self._clock()
+            )
+        except (OSError, SpoolError) as error:
+            _LOG.error("cannot keep dead letter %s: %s", message.id, error)

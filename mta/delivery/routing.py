@@ -1,0 +1,167 @@
+"""Where mail for a domain goes: the configured routes, else its MX records (RFC 5321 section 5.1, RFC 7505).
+
+`Router.destination` answers with a `Destination` or, where there is none, with the reply to log: a permanent one
+bounces the message, a transient one defers it. Both are kept for as long as DNS allows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dns.exception import DNSException
+from dns.resolver import NXDOMAIN, NoAnswer
+
+from mta.control.record import internal_reply
+from mta.events.instants import HOUR, MINUTE, SECOND
+from mta.events.reply import SmtpReply
+from mta.networks import Networks
+from mta.queue.message import Clock
+from mta.settings import MtaSettings, Route
+
+__all__ = ["Destination", "Host", "MxRecord", "Resolver", "Router", "site_name"]
+
+_CACHE_SIZE = 10_000
+_MIN_TTL, _MAX_TTL, _FAILURE_TTL = 30 * SECOND, HOUR, MINUTE
+_MAX_HOSTS = 10
+_MAX_ADDRESSES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A mail host: the name to log, where to connect."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """The hosts for a domain in the order in which to try them. Domains with the same hosts share one `site`."""
+
+    site: str
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MxRecord:
+    """One MX record; `exchange` without its final dot, "" for the null MX."""
+
+    preference: int
+    exchange: str
+
+
+class Resolver(Protocol):
+    """The look-ups that routing needs. Failures are dnspython's exceptions; the second value is a TTL in seconds."""
+
+    async def mx(self, domain: str) -> tuple[list[MxRecord], int]:
+        """MX records of a domain; NXDOMAIN or NoAnswer if there are none."""
+
+    async def addresses(self, host: str) -> tuple[list[str], int]:
+        """IPv4 and then IPv6 addresses of a host; NXDOMAIN or NoAnswer if there are none."""
+
+
+class Router:
+    """Finds destinations and remembers them."""
+
+    def __init__(self, settings: MtaSettings, resolver: Resolver, clock: Clock, source: random.Random) -> None:
+        self._routes = {route.domain: _routed(route) for route in settings.routes}
+        self._port = settings.smtp_port
+        self._prohibited = Networks(settings.prohibited_networks)
+        self._resolver = resolver
+        self._clock = clock
+        self._source = source
+        self._cache: OrderedDict[str, tuple[int, Destination | SmtpReply]] = OrderedDict()
+
+    def known(self, domain: str) -> Destination | SmtpReply | None:
+        """The answer if it needs no look-up."""
+        routed = self._routes.get(domain) or self._routes.get("*")
+        if routed is not None:
+            return routed
+        expires, answer = self._cache.get(domain, (0, None))
+        return answer if expires > self._clock() else None
+
+    async def destination(self, domain: str) -> Destination | SmtpReply:
+        """Where mail for `domain` goes, or why it cannot go anywhere."""
+        answer = self.known(domain)
+        if answer is None:
+            answer, ttl = await self._look_up(domain)
+            self._cache[domain] = (self._clock() + ttl, answer)
+            self._cache.move_to_end(domain)
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return answer
+
+    async def _look_up(self, domain: str) -> tuple[Destination | SmtpReply, int]:
+        try:
+            records, ttl = await self._resolver.mx(domain)
+        except NXDOMAIN:
+            return internal_reply(550, f"the domain {domain} does not exist", "5.1.2"), _FAILURE_TTL
+        except NoAnswer:
+            records, ttl = [MxRecord(0, domain)], _FAILURE_TTL // SECOND
+        except DNSException as error:
+            return _dns_trouble(f"MX of {domain}", error), _MIN_TTL
+        if all(not record.exchange for record in records):
+            return internal_reply(556, f"{domain} accepts no mail (null MX)", "5.1.10"), _clamp(ttl)
+        return await self._with_addresses(domain, self._in_order(records), ttl)
+
+    def _in_order(self, records: Sequence[MxRecord]) -> list[str]:
+        """Lower preference first; equals in random order, which spreads the load (RFC 5321 section 5.1)."""
+        shuffled = sorted(records, key=lambda record: (record.preference, self._source.random()))
+        return [record.exchange.lower() for record in shuffled if record.exchange][:_MAX_HOSTS]
+
+    async def _with_addresses(self, domain: str, names: Iterable[str], ttl: int) -> tuple[Destination | SmtpReply, int]:
+        hosts: list[Host] = []
+        trouble: SmtpReply | None = None
+        prohibited = False
+        for name in names:
+            try:
+                found, host_ttl = await self._resolver.addresses(name)
+            except (NXDOMAIN, NoAnswer):
+                continue
+            except DNSException as error:
+                trouble = _dns_trouble(f"address of {name}", error)
+                continue
+            allowed = [address for address in found if address not in self._prohibited]
+            prohibited = prohibited or len(allowed) < len(found)
+            ttl = min(ttl, host_ttl)
+            if allowed:
+                hosts.append(Host(name, tuple(allowed[:_MAX_ADDRESSES]), self._port))
+        if hosts:
+            return Destination(site_name([host.name for host in hosts]), tuple(hosts)), _clamp(ttl)
+        if trouble is not None:
+            return trouble, _MIN_TTL
+        why = "point only to prohibited addresses" if prohibited else "have no address"
+        return internal_reply(550, f"the mail hosts of {domain} {why}", "5.4.4"), _FAILURE_TTL
+
+
+def site_name(names: Sequence[str]) -> str:
+    """One name for a set of hosts, as KumoMTA folds them: what they end in alike is written once."""
+    unique = sorted(set(names))
+    if len(unique) == 1:
+        return unique[0]
+    reversed_labels = [name.split(".")[::-1] for name in unique]
+    shared = 0
+    while all(len(labels) > shared and labels[shared] == reversed_labels[0][shared] for labels in reversed_labels):
+        shared += 1
+    tail = ".".join(reversed_labels[0][:shared][::-1])
+    heads = [".".join(labels[shared:][::-1]) for labels in reversed_labels]
+    optional = "?" if "" in heads else ""
+    folded = f"({'|'.join(head for head in heads if head)}){optional}"
+    return f"{folded}.{tail}" if tail else folded
+
+
+def _routed(route: Route) -> Destination:
+    return Destination(route.host, (Host(route.host, (str(route.address),), route.port),))
+
+
+def _dns_trouble(what: str, error: DNSException) -> SmtpReply:
+    return internal_reply(451, f"DNS: cannot look up the {what}: {type(error).__name__}", "4.4.3")
+
+
+def _clamp(ttl_seconds: int) -> int:
+    return max(_MIN_TTL, min(ttl_seconds * SECOND, _MAX_TTL))

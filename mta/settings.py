@@ -1,0 +1,161 @@
+"""What an operator can set about the bundled MTA; every default works on one machine.
+
+Durations are seconds, as a number or as text with a unit ("20m"). A wrong value or an unknown key is an error that
+names the field. The defaults of the retry schedule are KumoMTA's.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from mta.events.address import canonical_domain
+
+__all__ = ["Endpoint", "MtaSettings", "Route", "parse_endpoint"]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd]?)")
+_UNIT = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+Endpoint = tuple[str, int]
+"""Host and port; port 0 asks the system for a free one."""
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value.strip())
+    if not found:
+        raise ValueError(f"{value!r} is no duration: write seconds, or 30s, 5m, 2h, 7d")
+    return float(found[1]) * _UNIT[found[2]]
+
+
+def parse_endpoint(value: Any) -> Any:
+    """`127.0.0.1:2525` or `[::1]:2525` as host and port."""
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is no address to listen on: write 127.0.0.1:2525 or [::1]:2525")
+    return host.strip("[]"), int(port)
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Listen = Annotated[Endpoint, BeforeValidator(parse_endpoint)]
+
+
+class Route(BaseModel):
+    """Where mail for a domain goes instead of to its MX: `host` is the name to log, the rest is where to connect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    """A recipient domain, or `*` for all that no other route names."""
+    host: str
+    address: IPv4Address | IPv6Address
+    port: int = Field(default=25, ge=1, le=65535)
+
+    @field_validator("domain")
+    @classmethod
+    def _canonical(cls, value: str) -> str:
+        return canonical_domain(value)
+
+
+class MtaSettings(BaseModel):
+    """Everything about one MTA worker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Who we are
+    hostname: str = Field(default="localhost", pattern=r"^[A-Za-z0-9._-]{1,255}$")
+    """Our name in the greeting, in EHLO and in trace headers."""
+    node_id: str | None = None
+    """UUID of this node in log records; None makes one and keeps it in the data directory."""
+
+    # Mail in
+    listen: tuple[Listen, ...] = (("127.0.0.1", 2525),)
+    reuse_port: bool = False
+    """Let several workers share the ports."""
+    relay_networks: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Clients that may send to anywhere; everybody else is answered 550 5.7.1."""
+    feedback_domains: tuple[str, ...] = ()
+    """Domains of ours to which bounces and complaints come back; open to every client, never queued."""
+    max_message_bytes: Count = 20 * 1024 * 1024
+    max_recipients: Count = 1024
+    max_connections: Count = 1000
+    max_connections_per_ip: Count = 10
+    """For clients outside `relay_networks`."""
+    max_connections_per_relay_ip: Count = 500
+    max_line_bytes: int = Field(default=1000, ge=78, le=65536)
+    """Longest line of a message, CRLF included (RFC 5321 section 4.5.3.1.6)."""
+    max_hops: Count = 50
+    """`Received:` headers after which a message is taken to be in a loop."""
+    command_timeout: Seconds = 60.0
+    data_timeout: Seconds = 300.0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    # The spool
+    min_free_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    """Below this much free disk new mail is refused with 452 4.3.1; delivery goes on."""
+    journal_segment_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
+    dead_letter_messages: Count = 1000
+    dead_letter_bytes: Count = 256 * 1024 * 1024
+
+    # When to try again
+    retry_interval: Seconds = 20 * 60.0
+    max_retry_interval: Seconds = 4 * 3600.0
+    max_age: Seconds = 7 * 86400.0
+
+    # Mail out
+    routes: tuple[Route, ...] = ()
+    nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Resolvers to ask; none means the system's."""
+    nameserver_port: int = Field(default=53, ge=1, le=65535)
+    dns_timeout: Seconds = 10.0
+    smtp_port: int = Field(default=25, ge=1, le=65535)
+    """Port of the hosts that MX records name."""
+    prohibited_networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+        ip_network(text) for text in ("127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16", "::1/128", "::/128", "fe80::/10")
+    )
+    """Addresses that an MX or A record may not send us to (a route may)."""
+    egress_source: str = "default"
+    egress_pool: str = "default"
+    connection_limit: Count = 10
+    """Connections to one destination at a time."""
+    max_deliveries_per_connection: Count = 100
+    idle_timeout: Seconds = 5.0
+    connect_timeout: Seconds = 60.0
+    reply_timeout: Seconds = 300.0
+    starttls: bool = True
+    """Encrypt where the peer offers it. Opportunistic: the certificate is not checked."""
+    drain_timeout: Seconds = 10.0
+    """How long a stopping worker waits for transactions under way."""
+
+    # The log
+    log_format: Literal["zstd", "plain"] = "zstd"
+    log_segment_bytes: Count = 256 * 1024 * 1024
+    """Size before compression at which a log segment is closed."""
+    log_segment_duration: Seconds = 60.0
+    log_flush_interval: Seconds = 0.5
+    log_backlog: Count = 200_000
+    """Records that may wait for the log's disk before new mail is refused."""
+
+    # The control API
+    control_listen: Listen | None = None
+    """TCP address of the control API, beside its unix socket."""
+
+    @field_validator("feedback_domains")
+    @classmethod
+    def _canonical(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_domain(domain) for domain in value)
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> MtaSettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key: set both or none")
+        return self

@@ -1,0 +1,154 @@
+"""The sockets that mail comes in by, and the sessions open on them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable
+
+from mta.control.record import Hop, Recorder
+from mta.events.reply import SmtpReply
+from mta.metrics import MtaMetrics
+from mta.networks import Networks
+from mta.queue.entries import LogRecord
+from mta.queue.message import Clock
+from mta.settings import Endpoint, MtaSettings
+from mta.smtp.access import Admission
+from mta.smtp.reception import Reception
+from mta.smtp.session import Session
+
+__all__ = ["Listener"]
+
+_PATH = re.compile(r"<([^<>]*)>")
+_POLL = 0.02
+
+
+class Listener:
+    """Listens from `start` to `stop`. `on_refusal` gets the log record of each refused command."""
+
+    def __init__(
+        self,
+        settings: MtaSettings,
+        reception: Reception,
+        recorder: Recorder,
+        metrics: MtaMetrics,
+        clock: Clock,
+        on_refusal: Callable[[LogRecord], None],
+    ) -> None:
+        self._settings = settings
+        self._reception = reception
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+        self._on_refusal = on_refusal
+        self._admission = Admission(
+            total=settings.max_connections,
+            per_ip=settings.max_connections_per_ip,
+            per_relay_ip=settings.max_connections_per_relay_ip,
+            relays=Networks(settings.relay_networks),
+        )
+        self._tls = _server_context(settings)
+        self._servers: list[asyncio.Server] = []
+        self._sessions: set[Session] = set()
+        self.addresses: list[Endpoint] = []
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now."""
+        return self._admission.count
+
+    async def start(self) -> None:
+        """Open the sockets; `addresses` then says which ports they got."""
+        loop = asyncio.get_running_loop()
+        for host, port in self._settings.listen:
+            server = await loop.create_server(
+                self._session, host, port, reuse_port=self._settings.reuse_port or None, backlog=1024
+            )
+            self._servers.append(server)
+            self.addresses += [socket.getsockname()[:2] for socket in server.sockets]
+
+    async def stop(self, grace: float) -> None:
+        """Take no more connections, tell idle clients to go, and wait at most `grace` seconds for mail under way."""
+        for server in self._servers:
+            server.close()
+        deadline = asyncio.get_running_loop().time() + grace
+        while self._sessions:
+            late = asyncio.get_running_loop().time() >= deadline
+            for session in list(self._sessions):
+                if late or not session.in_data:
+                    session.say_goodbye("4.3.2 Shutting down")
+            if late:
+                return
+            await asyncio.sleep(_POLL)
+
+    def _session(self) -> Session:
+        return Session(
+            self._reception,
+            self,
+            max_line=self._settings.max_line_bytes,
+            data_timeout=self._settings.data_timeout,
+            hostname=self._settings.hostname,
+            ident="ESMTP mtascope",
+            data_size_limit=self._settings.max_message_bytes,
+            timeout=self._settings.command_timeout,
+            tls_context=self._tls,
+            loop=asyncio.get_running_loop(),
+        )
+
+    # What sessions report
+
+    def opened(self, session: Session) -> bool:
+        """Count the client in, unless there are too many."""
+        if not self._admission.enter(session.client_ip):
+            self._metrics.rejected("connections")
+            return False
+        self._sessions.add(session)
+        return True
+
+    def closed(self, session: Session) -> None:
+        """Count the client out."""
+        self._sessions.discard(session)
+        self._admission.leave(session.client_ip)
+
+    def refused(self, session: Session, reply: SmtpReply) -> None:
+        """Log a Rejection. Turning clients away and shutting down (421 4.3.2) is no fact about mail."""
+        self._metrics.rejected(_reason(reply))
+        envelope = session.envelope
+        sender = (envelope.mail_from or "") if envelope else ""
+        recipients = envelope.rcpt_tos if envelope else []
+        recipient = recipients[0] if recipients else ""
+        if reply.phase == "rcpt" and reply.command and (found := _PATH.search(reply.command)):
+            recipient = found[1]
+        name = (session.session.host_name if session.session else None) or ""
+        hop = Hop(name, session.client_ip, session_id=session.session_id)
+        record = self._recorder.rejection(
+            self._clock(), reply, sender="" if sender == "<>" else sender, recipient=recipient, hop=hop
+        )
+        self._on_refusal(record)
+
+
+def _reason(reply: SmtpReply) -> str:
+    """A short stable word for the counter, from the code and where in the dialogue it was said."""
+    status = str(reply.enhanced or "")
+    words = {
+        "5.7.1": "relay-denied",
+        "4.3.1": "no-space",
+        "4.3.2": "log-backlog",
+        "4.5.3": "too-many-recipients",
+        "5.3.4": "too-large",
+        "5.1.3": "bad-address",
+        "5.6.0": "bad-content",
+        "5.4.6": "loop",
+        "4.3.0": "internal",
+    }
+    return words.get(status, "syntax" if reply.code in {500, 501, 502, 503, 555} else "other")
+
+
+def _server_context(settings: MtaSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context

@@ -1,0 +1,206 @@
+"""From a finished SMTP transaction to messages in the spool: policy, trace field, one message per recipient.
+
+The methods named `handle_...` are aiosmtpd's hooks. A positive answer to DATA leaves only after the journal's fsync
+(promise 2); it names the spool ids, as KumoMTA does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mta.control.record import Hop, Recorder, Tls
+from mta.errors import SpoolError
+from mta.events.address import canonical_domain
+from mta.feedback.mail import FeedbackMail
+from mta.metrics import MtaMetrics
+from mta.networks import Networks
+from mta.queue.message import Clock, Envelope, Message, SpoolIds
+from mta.queue.naming import is_label, queue_name
+from mta.queue.spool import Spool
+from mta.settings import MtaSettings
+from mta.smtp.headers import HeaderFacts, line_ends_are_clean, read_header, received_field
+from mta.smtp.session import Session
+
+__all__ = ["Feedback", "Reception"]
+
+Feedback = Callable[[FeedbackMail], Sequence[Mapping[str, Any]]]
+"""Reads a mail that came back; answers KumoMTA `Feedback` and `OOB` records, none if it is no report."""
+
+_LOG = logging.getLogger(__name__)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_LOCAL_PART = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """The listener's policy and its way into the spool."""
+
+    settings: MtaSettings
+    spool: Spool
+    recorder: Recorder
+    metrics: MtaMetrics
+    ids: SpoolIds
+    clock: Clock
+    relays: Networks
+    feedback: Feedback | None = None
+
+    # aiosmtpd's hooks
+
+    async def handle_EHLO(  # noqa: N802
+        self, server: Session, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """Offer what we keep; authentication is not among it yet."""
+        del server, envelope
+        session.host_name = hostname
+        kept = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
+        return [*kept, "250 ENHANCEDSTATUSCODES"]
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Session, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Whether this client may send to this recipient."""
+        del session
+        refusal = self._refusal(server, address, len(envelope.rcpt_tos))
+        if refusal:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: Session, session: Any, envelope: Any) -> str:  # noqa: N802
+        """Take the message, or say why not."""
+        content: bytes = envelope.content
+        if not line_ends_are_clean(content):
+            return "552 5.6.0 Message data must use CRLF for line endings"
+        facts = read_header(content)
+        refusal = self._content_refusal(facts) or self._space_refusal(len(content))
+        if refusal:
+            return refusal
+        try:
+            return await self._take(server, session, envelope, facts)
+        except SpoolError as error:
+            _LOG.error("cannot accept mail: %s", error)
+            return "452 4.3.1 Insufficient system storage, try again later"
+
+    async def handle_exception(self, error: Exception) -> str:
+        """An error of ours must not tell a peer about us. A failed handshake is the peer's business as well."""
+        if isinstance(error.__cause__, (ssl.SSLError, OSError)):
+            self.metrics.tls("inbound", "", "failed", "")
+        else:
+            _LOG.error("SMTP session failed", exc_info=error)
+        return "451 4.3.0 Internal error, try again later"
+
+    def handle_STARTTLS(self, server: Session, session: Any, envelope: Any) -> bool:  # noqa: N802
+        """The handshake succeeded."""
+        del server, envelope
+        tls = _tls_of(session)
+        self.metrics.tls("inbound", "", "ok", tls.version if tls else "")
+        return True
+
+    # Policy
+
+    def _refusal(self, server: Session, address: str, count: int) -> str | None:
+        local, _, domain = address.rpartition("@")
+        canonical = canonical_domain(domain)
+        if not local or len(local) > _MAX_LOCAL_PART or _CONTROL.search(address) or not _DOMAIN.fullmatch(canonical):
+            return "553 5.1.3 The recipient address is not a valid one for this system"
+        if count >= self.settings.max_recipients:
+            return "452 4.5.3 Too many recipients in one message"
+        if canonical in self.settings.feedback_domains or server.client_ip in self.relays:
+            return None
+        return "550 5.7.1 Relaying denied"
+
+    def _content_refusal(self, facts: HeaderFacts) -> str | None:
+        if facts.hops > self.settings.max_hops:
+            return "554 5.4.6 Too many hops, this message is in a loop"
+        for name, value in (("X-Tenant", facts.tenant), ("X-Campaign", facts.campaign), ("X-Pool", facts.pool)):
+            if value and not is_label(value):
+                return f"550 5.6.0 {name} may hold letters, digits, dot, dash and underscore, at most 64"
+        return None
+
+    def _space_refusal(self, size: int) -> str | None:
+        if self.spool.free - size < self.settings.min_free_bytes:
+            return "452 4.3.1 Insufficient system storage, try again later"
+        if self.spool.backlog > self.settings.log_backlog:
+            return "452 4.3.2 The log cannot keep up, try again later"
+        return None
+
+    # Acceptance
+
+    async def _take(self, server: Session, session: Any, envelope: Any, facts: HeaderFacts) -> str:
+        client = hop_of(server, session)
+        now = self.clock()
+        first_id = self.ids.make()
+        trace = received_field(client, self.settings.hostname, first_id, now, utf8=envelope.smtp_utf8)
+        body = trace + envelope.content
+        sender = "" if envelope.mail_from == "<>" else envelope.mail_from
+        ours = [rcpt for rcpt in envelope.rcpt_tos if self._is_feedback(rcpt)]
+        queued = [rcpt for rcpt in envelope.rcpt_tos if not self._is_feedback(rcpt)]
+        shared = Envelope(
+            sender=sender,
+            received_at=now,
+            size=len(body),
+            message_id=facts.message_id,
+            meta=_meta(facts),
+            utf8=envelope.smtp_utf8,
+            session_id=client.session_id,
+        )
+        ids: list[str] = []
+        if queued:
+            messages = [self._message(rcpt, shared, facts, None if n else first_id) for n, rcpt in enumerate(queued)]
+            records = [self.recorder.reception(message, client) for message in messages]
+            await self.spool.accept(shared, messages, body, records)
+            ids += [message.id for message in messages]
+        if ours:
+            mail = FeedbackMail(sender, tuple(ours), envelope.content, now, client.address, ids[0] if ids else first_id)
+            ids.append(await self._take_feedback(mail, shared, facts, client))
+        self.metrics.received(len(envelope.rcpt_tos))
+        return f"250 2.0.0 OK ids={','.join(ids)}"
+
+    def _message(self, recipient: str, shared: Envelope, facts: HeaderFacts, queue_id: str | None) -> Message:
+        domain = canonical_domain(recipient.rpartition("@")[2])
+        queue = queue_name(domain, facts.tenant, facts.campaign)
+        return Message(queue_id or self.ids.make(), recipient, domain, queue, shared, due=shared.received_at)
+
+    async def _take_feedback(self, mail: FeedbackMail, shared: Envelope, facts: HeaderFacts, client: Hop) -> str:
+        found = await asyncio.to_thread(self.feedback, mail) if self.feedback else ()
+        records = [self.recorder.feedback(record, mail.queue_id, mail.received_at, client) for record in found]
+        if not records:
+            shared.meta = {**shared.meta, "mtascope_direction": "inbound"}
+            message = self._message(mail.recipients[0], shared, facts, mail.queue_id)
+            message.queue = message.domain
+            records = [self.recorder.reception(message, client)]
+        await self.spool.record(records)
+        return mail.queue_id
+
+    def _is_feedback(self, recipient: str) -> bool:
+        return canonical_domain(recipient.rpartition("@")[2]) in self.settings.feedback_domains
+
+
+def hop_of(server: Session, session: Any) -> Hop:
+    """The client, as log records name it."""
+    return Hop(
+        name=session.host_name or "",
+        address=server.client_ip,
+        tls=_tls_of(session),
+        session_id=server.session_id,
+    )
+
+
+def _tls_of(session: Any) -> Tls | None:
+    info = session.ssl or {}
+    cipher = info.get("cipher")
+    return Tls(cipher[1], cipher[0]) if cipher else None
+
+
+def _meta(facts: HeaderFacts) -> dict[str, str]:
+    pairs = {"tenant": facts.tenant, "campaign": facts.campaign, "pool": facts.pool}
+    return {name: value for name, value in pairs.items() if value}

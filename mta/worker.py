@@ -1,0 +1,282 @@
+"""One MTA worker: all parts wired together, started in the order in which they need each other, stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import prometheus_client
+
+from mta.control.api import ControlServer, control_app
+from mta.control.log_segment import find_leftovers
+from mta.control.log_writer import LogWriter
+from mta.control.record import Recorder
+from mta.delivery.dispatcher import Dispatcher, ProviderLabel
+from mta.delivery.resolver import DnsResolver
+from mta.delivery.routing import Resolver, Router
+from mta.errors import SpoolError
+from mta.events.errors import SettingsError
+from mta.events.instants import SECOND
+from mta.metrics import LiveState, MtaMetrics
+from mta.networks import Networks
+from mta.queue.dead_letters import DeadLetters
+from mta.queue.message import Clock, SpoolIds
+from mta.queue.spool import Recovery, Spool
+from mta.settings import Endpoint, MtaSettings
+from mta.smtp.listener import Listener
+from mta.smtp.reception import Feedback, Reception
+
+__all__ = ["Worker", "WorkerPaths", "run", "system_clock"]
+
+_LOG = logging.getLogger(__name__)
+_TOP_DOMAINS = 50
+_HOUSEKEEPING = 1.0
+
+
+def system_clock() -> int:
+    """The present instant."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPaths:
+    """Where one worker keeps its files."""
+
+    spool: Path
+    log: Path
+    control: Path
+    node: Path
+    """File that holds the node's id, shared by the workers of a data directory."""
+
+    @classmethod
+    def under(cls, data: Path, worker: int = 0) -> WorkerPaths:
+        """The places that the data directory has for worker number `worker`."""
+        mta = data / "mta"
+        return cls(
+            spool=mta / "spool" / str(worker),
+            log=mta / "log" / str(worker),
+            control=data / "run" / f"mta-{worker}.sock",
+            node=mta / "node-id",
+        )
+
+
+class Worker:
+    """`start` it, let it run, `stop` it. `recovery` says what the spool held at the start."""
+
+    recovery: Recovery
+
+    def __init__(
+        self,
+        settings: MtaSettings,
+        paths: WorkerPaths,
+        *,
+        feedback: Feedback | None = None,
+        provider_label: ProviderLabel = lambda _domain, _mx: "",
+        resolver: Resolver | None = None,
+        clock: Clock = system_clock,
+        source: random.Random | None = None,
+    ) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._clock = clock
+        source = source or random.Random()  # noqa: S311 - jitter and load spreading, no secret
+        recorder = Recorder(_node_id(settings, paths.node), settings.egress_source, settings.egress_pool)
+        self.metrics = MtaMetrics(clock() / SECOND)
+        self.spool = Spool(
+            paths.spool, outbox=self._outbox, segment_bytes=settings.journal_segment_bytes, on_sync=self.metrics.synced
+        )
+        self._log = LogWriter(
+            paths.log,
+            clock,
+            self.spool.logged,
+            form=settings.log_format,
+            segment_bytes=settings.log_segment_bytes,
+            segment_duration=settings.log_segment_duration,
+            flush_interval=settings.log_flush_interval,
+        )
+        self._dead_letters = DeadLetters(
+            paths.spool / "dead", max_messages=settings.dead_letter_messages, max_bytes=settings.dead_letter_bytes
+        )
+        lookup = resolver or DnsResolver(
+            [str(address) for address in settings.nameservers], settings.nameserver_port, settings.dns_timeout
+        )
+        self._dispatcher = Dispatcher(
+            settings,
+            spool=self.spool,
+            router=Router(settings, lookup, clock, source),
+            recorder=recorder,
+            metrics=self.metrics,
+            dead_letters=self._dead_letters,
+            clock=clock,
+            source=source,
+            provider_label=provider_label,
+        )
+        reception = Reception(
+            settings,
+            self.spool,
+            recorder,
+            self.metrics,
+            SpoolIds(clock, source),
+            clock,
+            Networks(settings.relay_networks),
+            feedback,
+        )
+        self._listener = Listener(
+            settings, reception, recorder, self.metrics, clock, lambda record: self.spool.record_soon([record])
+        )
+        app = control_app(self.metrics, self.live, self.trouble)
+        self.control = ControlServer(app, paths.control, settings.control_listen)
+        self._housekeeping: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def addresses(self) -> list[Endpoint]:
+        """Where SMTP is spoken."""
+        return self._listener.addresses
+
+    async def start(self) -> Recovery:
+        """Recover, then deliver, then listen."""
+        leftovers = find_leftovers(self._paths.log)
+        self.recovery = self.spool.recover(leftovers.last_seq)
+        if leftovers.last_seq:
+            await self.spool.logged(leftovers.last_seq)
+        leftovers.mark_done()
+        self._log.start()
+        self.metrics.watch(self.live)
+        self.spool.on_accepted = self._dispatcher.add
+        self._dispatcher.add(list(self.spool.messages.values()))
+        self._dispatcher.start()
+        self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
+        await self.control.start()
+        await self._listener.start()
+        return self.recovery
+
+    async def stop(self) -> None:
+        """Take no more mail, end attempts under way within `drain_timeout`, close the log and the spool."""
+        self._stopping = True
+        grace = self._settings.drain_timeout
+        await self._listener.stop(grace)
+        await self._dispatcher.stop(grace)
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._housekeeping
+        await self._log.close()
+        await self.control.stop()
+        await self.spool.close()
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            try:
+                await self.spool.reclaim()
+            except (SpoolError, OSError) as error:
+                _LOG.error("cannot give spool space back: %s", error)
+
+    def _outbox(self, seq: int, line: bytes) -> None:
+        self._log.put(seq, line)
+        self.metrics.logged(_type_of(line))
+
+    # What the control API shows
+
+    def live(self) -> LiveState:
+        """The worker at this moment."""
+        messages = self.spool.messages.values()
+        retrying = sum(1 for message in messages if message.attempts)
+        oldest = min((message.envelope.received_at for message in messages), default=self._clock())
+        return LiveState(
+            fresh=len(messages) - retrying,
+            retrying=retrying,
+            domains=_fullest(Counter(message.domain for message in messages)),
+            oldest_age=max(0.0, (self._clock() - oldest) / SECOND),
+            dead_letters=self._dead_letters.by_reason,
+            inbound=self._listener.connections,
+            outbound=self._dispatcher.connections,
+            spool_bytes=self.spool.size,
+            free_bytes=self.spool.free,
+        )
+
+    def trouble(self) -> str | None:
+        """Why mail cannot be taken now; the words are KumoMTA's."""
+        if self._stopping:
+            return "shutting down"
+        if self.spool.failed.done():
+            return str(self.spool.failed.result())
+        if self.spool.free < self._settings.min_free_bytes:
+            return "storage is too full"
+        return None
+
+
+async def run(
+    settings: MtaSettings,
+    paths: WorkerPaths,
+    *,
+    ready: Callable[[Worker], None] = lambda _: None,
+    feedback: Feedback | None = None,
+    provider_label: ProviderLabel = lambda _domain, _mx: "",
+) -> None:
+    """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out."""
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's log holds recipients
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    worker = Worker(settings, paths, feedback=feedback, provider_label=provider_label)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await worker.start()
+    for damage in worker.recovery.damages:
+        _LOG.error("%s", damage)
+    ready(worker)
+    stopped = loop.create_task(stop.wait())
+    ends: list[asyncio.Future[Any]] = [stopped, worker.spool.failed]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if worker.spool.failed.done():
+        raise worker.spool.failed.result()
+    await worker.stop()
+
+
+def _node_id(settings: MtaSettings, path: Path) -> str:
+    if settings.node_id is not None:
+        return settings.node_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(f"{uuid4()}\n")
+        try:
+            os.link(temporary, path)
+        finally:
+            temporary.unlink()
+    text = path.read_text().strip()
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{text!r} is no UUID", where=str(path), remedy="delete the file or set mta.node_id"
+        ) from error
+
+
+def _fullest(domains: Counter[str]) -> dict[str, int]:
+    top = dict(heapq.nlargest(_TOP_DOMAINS, domains.items(), key=lambda item: item[1]))
+    rest = domains.total() - sum(top.values())
+    return {**top, "other": rest} if rest else top
+
+
+def _type_of(line: bytes) -> str:
+    """The record's type; records begin with it, because that is the first key that `Recorder` writes."""
+    if line.startswith(b'{"type":"'):
+        return line[9 : line.index(b'"', 9)].decode()
+    return str(orjson.loads(line)["type"])
