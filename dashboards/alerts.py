@@ -118,20 +118,25 @@ _IDENTITY_BROKEN = Alert(
     "may be wrong by that much.",
     _DELIVERY_BOARD,
 )
+_BY_SUITE = f"by ({', '.join(_SUITE)})"
+_INJECTED_TODAY = metric("mtascope_window_recipients").where(window="1d", measure="injected")
 _WATERMARK_STALE = Alert(
     "MtascopeWatermarkStale",
-    f"time() - max by ({', '.join(_SUITE)}) ({metric('mtascope_watermark_timestamp_seconds')})"
-    f" > {thresholds.STALENESS.critical:g}",
+    f"time() - max {_BY_SUITE} ({metric('mtascope_watermark_timestamp_seconds')})"
+    f" > {thresholds.STALENESS.critical:g}\n"
+    f"and sum {_BY_SUITE} ({_INJECTED_TODAY}) >= {thresholds.STEADY_FLEET}",
     "critical",
     "{{ $labels.instance }} has seen no new records for {{ $value | humanizeDuration }}",
     "The newest record of any node is {{ $value | humanizeDuration }} old: no mail flows, or its records do not reach "
     "the store. Until then no alert on mail can fire.",
     _DELIVERY_BOARD,
 )
-_QUARANTINED = f"sum by ({', '.join(_SUITE)}) ({metric('mtascope_quarantined_records')}"
 _QUARANTINE_GROWING = Alert(
     "MtascopeQuarantineGrowing",
-    f"{_QUARANTINED}) - {_QUARANTINED} offset 15m) >= {MIN_EVENTS}",
+    f"sum {_BY_SUITE} ({metric('mtascope_quarantined_records')})\n"
+    f"- (sum {_BY_SUITE} ({metric('mtascope_quarantined_records')} offset 15m)\n"
+    # an empty quarantine has no series: what the suite showed at that time counts as 0
+    f"   or 0 * sum {_BY_SUITE} ({metric('mtascope_snapshot_timestamp_seconds')} offset 15m)) >= {MIN_EVENTS}",
     "warning",
     "{{ $labels.instance }} cannot read part of its input",
     "{{ $value }} records went to quarantine within 15 minutes. They are kept, but count nowhere until they are loaded "

@@ -46,11 +46,11 @@ class Series:
 
     def _matching(self, one: str, several: str, labels: dict[str, Value] | dict[str, str]) -> Series:
         CATALOGUE.check_labels(self.family.name, labels)
-        added = tuple(
-            (label, one, value) if isinstance(value, str) else (label, several, "|".join(value))
-            for label, value in labels.items()
-        )
-        return replace(self, matchers=self.matchers + added)
+        added = []
+        for label, value in labels.items():
+            values = (value,) if isinstance(value, str) else value
+            added.append((label, one if len(values) == 1 else several, "|".join(values)))
+        return replace(self, matchers=(*self.matchers, *added))
 
     def __str__(self) -> str:
         pairs = ",".join(f'{label}{operator}"{value}"' for label, operator, value in self.matchers)

@@ -43,8 +43,7 @@ class Rate:
         windowed = select(name).where(window=window) if window else select(name)
 
         def sum_of(measures: tuple[str, ...]) -> str:
-            value = measures[0] if len(measures) == 1 else measures
-            return total(windowed.where(**{label: value}), *labels)
+            return total(windowed.where(**{label: measures}), *labels)
 
         return Share(sum_of(self.part), sum_of(self.whole), sum_of(self.bad), self.line, self.meaning)
 

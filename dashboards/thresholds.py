@@ -25,6 +25,7 @@ __all__ = [
     "QUEUE_AGE",
     "SERIES",
     "STALENESS",
+    "STEADY_FLEET",
     "SYNC_TIME",
     "TLS",
     "Line",
@@ -67,6 +68,8 @@ IDENTITY = Line(1, 1)
 """Recipients that the counting identity cannot explain."""
 STALENESS = Line(300, 900)
 """Seconds between now and the event time that the data has reached."""
+STEADY_FLEET = 14_400
+"""So many recipients a day, ten a minute on average, that a quarter of an hour of silence is news."""
 QUEUE_AGE = Line(3600, 4 * 3600)
 """Seconds that the oldest recipient has waited."""
 QUARANTINED = Line(1, 100)

@@ -65,6 +65,7 @@ def _verdicts() -> Row:
 
 def _trust() -> Row:
     watermark = scoped("mtascope_watermark_timestamp_seconds")
+    taken = scoped("mtascope_snapshot_timestamp_seconds")  # an empty quarantine has no series: show 0, not "no data"
     firing = metric("ALERTS").where(alertstate="firing").like(alertname="Mtascope.+")
     panels = (
         number("In flight", "Who still waits for an outcome?", total(scoped("mtascope_in_flight_recipients"))),
@@ -95,7 +96,7 @@ def _trust() -> Row:
         number(
             "Quarantined records",
             "Is there input that we could not read? It is kept with its reason and can be loaded again.",
-            total(scoped("mtascope_quarantined_records")),
+            f"{total(scoped('mtascope_quarantined_records'))} or 0 * {total(taken)}",
             line=thresholds.QUARANTINED,
         ),
         number(

@@ -136,15 +136,22 @@ def _tls_share(direction: str) -> Share:
     tried = _here("mtascope_mta_tls_connections_total").where(direction=direction)
 
     def last_hour(*results: str) -> str:
-        return increase(tried.where(result=results if len(results) > 1 else results[0]), over="1h")
+        return increase(tried.where(result=results), over="1h")
 
-    return Share(last_hour("ok"), last_hour("ok", "failed"), last_hour("failed"), thresholds.TLS, _TLS_MEANING)
+    whole = last_hour("ok", "failed")
+    return Share(_or_none(last_hour("ok"), whole), whole, last_hour("failed"), thresholds.TLS, _TLS_MEANING)
+
+
+def _or_none(part: str, whole: str) -> str:
+    """The part, or 0 where only the whole was counted: a counter that never moved has no series yet."""
+    return f"({part} or 0 * {whole})"
 
 
 def _tls() -> Row:
     connections = _here("mtascope_mta_tls_connections_total")
     outbound = connections.where(direction="outbound")
-    ok, tried = outbound.where(result="ok"), outbound.where(result=("ok", "failed"))
+    tried = rate(outbound.where(result=("ok", "failed")), "provider")
+    ok = _or_none(rate(outbound.where(result="ok"), "provider"), tried)
     return Row(
         "TLS and connections",
         (
@@ -169,7 +176,7 @@ def _tls() -> Row:
                 graph(
                     "TLS success by provider",
                     f"Which provider's TLS fails? Outbound {_TLS_MEANING}.",
-                    [Query(f"{rate(ok, 'provider')} / ({rate(tried, 'provider')} > 0)", "{{provider}}")],
+                    [Query(f"{ok} / ({tried} > 0)", "{{provider}}")],
                     unit="percentunit",
                     line=thresholds.TLS,
                 ),
@@ -246,7 +253,8 @@ def _suite() -> Row:
                 8,
                 graph(
                     "Collector behind by",
-                    "Does the collector keep up? Time between a record's writing and its commit.",
+                    "Does the collector keep up? Time since the newest event that was loaded happened; a quiet fleet "
+                    "lags too, so look at the backlog beside it.",
                     [Query(f"max{by(_HOST)}({_here('mtascope_collector_lag_seconds')})", "{{instance}}")],
                     unit="s",
                     line=thresholds.STALENESS,

@@ -54,7 +54,7 @@ def _now() -> Row:
 
 
 def _depth() -> Row:
-    domains = scoped("mtascope_mta_queue_domain_messages")
+    domains = scoped("mtascope_mta_queue_domain_messages").without(domain="other")
     return Row(
         "For whom",
         (
