@@ -23,6 +23,7 @@ from mta.feedback.mail import FeedbackMail
 
 __all__ = ["Reading", "feedback", "read"]
 
+_ORIGINAL_LIMIT = 64 * 1024
 _TRACE_MARKER = ("_@_", "\\_/")
 
 
@@ -129,7 +130,8 @@ def _report(report: FeedbackReport) -> dict[str, Any]:
 
 
 def _text(original: bytes | None) -> str | None:
-    return None if original is None else original.decode("utf-8", "replace").replace("\r\n", "\n")
+    """The reported mail with LF line ends, cut: a record must stay a line that its readers accept."""
+    return None if original is None else original[:_ORIGINAL_LIMIT].decode("utf-8", "ignore").replace("\r\n", "\n")
 
 
 def _supplemental_trace(original: bytes | None) -> Any:

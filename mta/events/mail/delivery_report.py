@@ -83,10 +83,10 @@ def _blocks(status: bytes) -> list[bytes]:
 
 
 def _recipient(block: Fields) -> ReportedRecipient | None:
-    final, action = block.first("Final-Recipient"), block.first("Action")
+    original, action = block.first("Original-Recipient"), block.first("Action")
+    final = block.first("Final-Recipient") or original
     if final is None or action is None:
         return None
-    original = block.first("Original-Recipient")
     kind, semicolon, text = (block.first("Diagnostic-Code") or "").partition(";")
     return ReportedRecipient(
         final_recipient=bare_address(final),

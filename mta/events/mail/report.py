@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from mta.events.errors import ParseError
@@ -51,10 +52,14 @@ def bare_address(value: str) -> str:
 
 
 def instant(value: str | None) -> int | None:
-    """The instant of a date field (RFC 5322 section 3.3); None where it cannot be read or names no zone."""
+    """The instant of a date field (RFC 5322 section 3.3); None where it cannot be read or names no zone.
+
+    `-0000` is UTC told by a host that does not know its own zone; the standard library reads it as no zone at all.
+    """
     if not value:
         return None
     try:
-        return from_datetime(parsedate_to_datetime(value))
+        moment = parsedate_to_datetime(value)
+        return from_datetime(moment.replace(tzinfo=moment.tzinfo or UTC) if "-0000" in value else moment)
     except (ValueError, OverflowError):
         return None
