@@ -47,7 +47,7 @@ class _Judged:
         """High in itself, on enough mail, and not what this provider's past makes normal."""
         ratio, line = self.ratio.where(window=window), self.rate.line
         return (
-            f"(\n  {ratio} > {line.critical:g}\n"
+            f"(\n  {ratio} >= {line.critical:g}\n"
             f"  and {self.whole.where(window=window)} >= {line.floor}\n"
             f"  and {self.part.where(window=window)} >= {MIN_EVENTS}\n)\n"
             f"unless {_SAME_PROVIDER} (\n"

@@ -112,9 +112,9 @@ class Board:
 
     def _variables(self) -> Iterator[Any]:
         yield dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
-        names = "|".join(metric(home).family.name for home in self.homes)
-        yield _choice("job", "Job", f'label_values({{__name__=~"{names}"}}, job)')
-        yield _choice("instance", "Instance", f'label_values({{__name__=~"{names}",job=~"$job"}}, instance)')
+        names = '__name__=~"' + "|".join(metric(home).family.name for home in self.homes) + '"'
+        yield _choice("job", "Job", f"label_values({{{names}}}, job)")
+        yield _choice("instance", "Instance", f'label_values({{{names},job=~"$job"}}, instance)')
         if self.by_provider:
             seen = metric("mtascope_provider_events_total").like(**SCOPE)
             yield _choice("provider", "Provider", f"label_values({seen}, provider)")

@@ -65,16 +65,19 @@ def number(
 
 
 def verdict(title: str, description: str, share: Share) -> stat.Panel:
-    """A share with its verdict: coloured by its line where volume allows one, else plain and marked as too few."""
+    """A share with its verdict: coloured by its line where volume allows one, else plain and marked as too few.
+
+    One of its two queries answers at a time; the name under the number says which, and where the line is.
+    """
     few = f"too few to judge (needs {share.line.floor})"
     panel = _stat(title, f"{description}\n\nComputed as {share.meaning}.", "percentunit")
     return (
         panel.min(0)
         .max(1)
         .graph_mode(common_model.BigValueGraphMode.NONE)
-        .text_mode(common_model.BigValueTextMode.AUTO)
+        .text_mode(common_model.BigValueTextMode.VALUE_AND_NAME)
         .thresholds(_steps(share.line))
-        .with_target(_target(Query(share.judged, title, instant=True), "A"))
+        .with_target(_target(Query(share.judged, str(share.line), instant=True), "A"))
         .with_target(_target(Query(share.unjudged, few, instant=True), "B"))
         .override_by_query("B", [_fixed(NEUTRAL), _property("displayName", few)])
     )

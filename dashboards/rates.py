@@ -79,7 +79,7 @@ class Share:
     @property
     def _chance(self) -> str:
         """True where the share looks bad for a handful of events: that is no verdict."""
-        side = ">=" if self.line.high_is_bad else "<="
+        side = ">=" if self.line.high_is_bad else "<"
         return f"{self.part} {side} {self.line.warning:g} * {self.whole} and {self.bad} < {MIN_EVENTS}"
 
 

@@ -52,6 +52,11 @@ class Line:
         """The least volume for a verdict on a share: one event among so many does not cross the warning line."""
         return ceil(round(1 / (self.warning if self.high_is_bad else 1 - self.warning), 9))
 
+    def __str__(self) -> str:
+        """How the line reads under a percentage."""
+        fine, bad = ("below", "from") if self.high_is_bad else ("from", "below")
+        return f"fine {fine} {self.warning * 100:g} %, bad {bad} {self.critical * 100:g} %"
+
 
 DELIVERY = Line(0.97, 0.95, high_is_bad=False)
 """Share of recipients with an outcome that were delivered."""
