@@ -96,10 +96,10 @@ _INTRODUCTION = """\
 
 <!-- Made by `make generate` from the declarations in the code; change those, not this page. -->
 
-Every metric on `/metrics` (port 2000), by the part that declares it. Prometheus adds `job` and `instance`.
-Units are seconds, bytes and ratios from 0 to 1. Counters are for `rate()`; those of the store count first-seen
-events and survive its restarts. Gauges with a `window` label are counted by event time, so a backfill moves no
-alert: divide the sum of one `measure` by the sum of another, and never average ratios.
+Every metric, by the part that declares it. All but the host's are on `/metrics` (port 2000). Prometheus adds `job`
+and `instance`. Units are seconds, bytes and ratios from 0 to 1. Counters are for `rate()`; those of the store count
+first-seen events and survive its restarts. Gauges with a `window` label are counted by event time, so a backfill
+moves no alert: divide the sum of one `measure` by the sum of another, and never average ratios.
 
 """
 
@@ -131,7 +131,7 @@ CATALOGUE = Catalogue(
     Section("Collector", "How the log records come in.", collector.metrics.METRICS),
     Section(
         "Host",
-        "The machine, under the names of Prometheus' node_exporter; leave them off where node_exporter runs.",
+        "The machine, on `/metrics/host`, under node_exporter's names; leave that page out where node_exporter runs.",
         exporter.host.METRICS,
     ),
     Section(

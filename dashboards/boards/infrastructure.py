@@ -225,8 +225,9 @@ def _suite() -> Row:
                 4,
                 number(
                     "Targets down",
-                    "Is a part of the suite away? Scrape targets that do not answer.",
-                    f"count({_here('up')} == 0) or vector(0)",
+                    "Is a part of the suite away? Scrape targets that do not answer, of jobs whose name begins with "
+                    "mtascope.",
+                    f"count({_here('up').like(job='mtascope.*')} == 0) or vector(0)",
                     line=thresholds.IDENTITY,
                     names={"0": "none"},
                 ),
