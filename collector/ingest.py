@@ -22,7 +22,7 @@ from collector.sources.segment import ReadLimits, identity
 from collector.store import EventStore
 from mta.events.intake import Receipt
 
-__all__ = ["PATIENCE_S", "Progress", "ingest_paths"]
+__all__ = ["PATIENCE_S", "Progress", "ingest_paths", "ingest_stream"]
 
 PATIENCE_S = 60.0
 """How long a store may refuse before loading is given up."""
@@ -43,13 +43,25 @@ def ingest_paths(
     store raises; everything committed before that stays.
     """
     settings = settings or CollectorSettings()
-    pipeline = Pipeline(store, road="ingest", reading=replace(reading(settings), patience_s=PATIENCE_S), timing=_TIMING)
+    how = replace(reading(settings), patience_s=PATIENCE_S)
+    pipeline = Pipeline(store, road="ingest", reading=how, timing=_TIMING)
     files = sorted(_files(paths), key=lambda found: found.order)
     for count, found in enumerate(files):
         progress(found.path, count, pipeline.receipt.received)
         _load(found.path, pipeline, read_limits(settings))
     pipeline.flush()
     return pipeline.receipt, len(files)
+
+
+def ingest_stream(raw: FileIO, name: str, store: EventStore, settings: CollectorSettings | None = None) -> Receipt:
+    """Load what comes out of a pipe, each portion as it comes, until it ends. Raises what the store raises."""
+    how = reading(settings or CollectorSettings())
+    how = replace(how, limits=replace(how.limits, age_s=0), patience_s=PATIENCE_S)
+    pipeline = Pipeline(store, road="ingest", reading=how, timing=_TIMING)
+    limits = read_limits(settings or CollectorSettings())
+    _drain(FollowedFile(raw, name, f"stream:{name}", complete=True, limits=limits), pipeline)
+    pipeline.flush()
+    return pipeline.receipt
 
 
 def _files(paths: Iterable[str]) -> Iterable[Found]:
@@ -66,13 +78,18 @@ def _load(path: str, pipeline: Pipeline, limits: ReadLimits) -> None:
     try:
         with FileIO(path) as raw:
             source = identity(raw, complete=True)
-            file = FollowedFile(raw, path, source, complete=True, limits=limits)
-            while (pieces := file.read()) is not None:
-                for piece in pieces:
-                    pipeline.take(file, piece)
-                pipeline.reached(file)
+            _drain(FollowedFile(raw, path, source, complete=True, limits=limits), pipeline)
     except OSError as error:
         raise SourceError.of(path, error) from error
+
+
+def _drain(file: FollowedFile, pipeline: Pipeline) -> None:
+    while (pieces := file.read()) is not None:
+        for piece in pieces:
+            pipeline.take(file, piece)
+        pipeline.reached(file)
+        if pipeline.due() <= 0:
+            pipeline.flush()
 
 
 def _wait(seconds: float) -> bool:

@@ -19,7 +19,7 @@ from collector.quarantine import KEPT_BYTES, Reason, refused
 from collector.sources.followed import FollowedFile
 from collector.store import EventStore
 from mta.events.errors import MtascopeError, ParseError
-from mta.events.intake import Batch, Quarantined, Receipt
+from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
 
 __all__ = ["Pipeline", "Reading", "Timing"]
 
@@ -65,6 +65,8 @@ class Pipeline:
         self._builder = BatchBuilder(road, reading.limits)
         self._begun = 0.0
         self._parsers: dict[str, LineParser] = {}
+        self._reached: dict[str, Checkpoint] = {}
+        """The last checkpoint of each unfinished source, so that a quiet one is not written again and again."""
         open_parser(reading.format)  # an unknown format is better refused before the first line
         self.receipt = Receipt()
 
@@ -73,8 +75,7 @@ class Pipeline:
 
         Raises what the store raises when it refuses for good, or when the run is to stop while it refuses.
         """
-        if not self._builder:
-            self._begun = self._timing.monotonic()
+        self._begin()
         parse = self._parser(file.source)
         if isinstance(piece, Lines):
             self._take_lines(file, piece, parse)
@@ -87,11 +88,13 @@ class Pipeline:
 
     def reached(self, file: FollowedFile) -> None:
         """All pieces that `file` has given so far were taken."""
-        if not self._builder:
-            self._begun = self._timing.monotonic()
-        self._builder.reached(file.checkpoint())
+        checkpoint = file.checkpoint()
+        if self._reached.get(file.source) != checkpoint:
+            self._begin()
+            self._reach(checkpoint)
         if file.finished:
             self._parsers.pop(file.source, None)
+            self._reached.pop(file.source, None)
 
     def due(self) -> float:
         """Seconds until the batch in the making has waited long enough; infinity when there is none."""
@@ -103,6 +106,14 @@ class Pipeline:
         """Hand over what there is."""
         if self._builder:
             self._load(self._builder.build())
+
+    def _begin(self) -> None:
+        if not self._builder:
+            self._begun = self._timing.monotonic()
+
+    def _reach(self, checkpoint: Checkpoint) -> None:
+        self._reached[checkpoint.source] = checkpoint
+        self._builder.reached(checkpoint)
 
     def _parser(self, source: str) -> LineParser:
         parser = self._parsers.get(source)
@@ -141,7 +152,7 @@ class Pipeline:
                 self._builder.ignore(outcome.kind, len(piece.raw))
 
     def _hand_over(self, file: FollowedFile, offset: int) -> None:
-        self._builder.reached(file.checkpoint(offset))
+        self._reach(file.checkpoint(offset))
         self._load(self._builder.build())
         self._begun = self._timing.monotonic()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.framing.compression import MAX_WINDOW_BYTES
@@ -20,7 +22,7 @@ class CollectorSettings(BaseModel):
     """Folders (with everything below them), files or glob patterns to follow."""
     format: str = "auto"
     """The dialect of those logs, as `--format` takes it."""
-    node: str = Field(default="", max_length=255)
+    node: str = Field(default_factory=socket.gethostname, max_length=255)
     """Names the node of records that do not name theirs."""
     poll_interval_s: float = Field(default=0.5, ge=0.01, le=60)
     """How often followed folders are looked at."""

@@ -24,7 +24,7 @@ import orjson
 from collector.formats.outcome import BLANK, Ignored, LineParser, Outcome
 from collector.quarantine import Reason
 from mta.events.errors import LimitExceeded, ParseError
-from mta.events.event import KUMOMTA_TYPES, Event, EventType, Origin
+from mta.events.event import KUMOMTA_TYPES, Direction, Event, EventType, Origin
 from mta.events.instants import SECOND, parse_instant
 from mta.events.reply import EnhancedStatus, SmtpReply
 
@@ -38,6 +38,7 @@ _LOCAL_MARK = "KumoMTA internal: "
 _LOCAL_TYPES = frozenset(
     {EventType.EXPIRATION, EventType.ADMIN_BOUNCE, EventType.DELAYED, EventType.REJECTION, EventType.REBIND}
 )
+_DIRECTIONS: dict[Any, Direction] = {direction.value: direction for direction in Direction}
 _MESSAGE_ID_KEYS = ("message_id", "message-id", "Message-ID")
 _MESSAGE_ID_HEADER = re.compile(r"^message-id:[ \t]*(?:\r?\n[ \t]+)?([^\s>]{1,998}>?)", re.IGNORECASE | re.MULTILINE)
 _SUCCESSOR = re.compile(r"\bnew id is ([0-9A-Za-z-]{1,64})")
@@ -87,13 +88,14 @@ def parse_record(record: dict[str, Any], node: str = "") -> Outcome:
     first = Event(
         type=event_type,
         time=time,
-        node=_text(record, "nodeid") or _known(node, "nodeid"),
+        node=_text(record, "nodeid") or node,
         mta="mtascope" if "mtascope_seq" in meta else "kumomta",
         queue_id=_queue_id(record, event_type),
         recipient=recipients[0],
         ordinal=_ordinal(record, event_type, reply, peer_ip),
         created=created,
         attempt=attempts + 1 if attempts is not None and event_type.is_attempt else None,
+        direction=_DIRECTIONS.get(meta.get("mtascope_direction"), Direction.OUTBOUND) if meta else Direction.OUTBOUND,
         origin=_origin(record, event_type, reply, has_peer=has_peer),
         sender=_text(record, "sender"),
         message_id=_message_id(record, meta),
@@ -215,12 +217,12 @@ def _reply(record: dict[str, Any]) -> SmtpReply | None:
         return None
     if type(response) is not dict:
         raise _wrong("response", "an object", response)
-    text = _text(response, "content") or ""
+    text = _text(response, "content", "response.") or ""
     enhanced = _enhanced(response.get("enhanced_code"))
     if enhanced is None and text[:1] in {"2", "4", "5"} and (enhanced := EnhancedStatus.parse(text)):
-        text = text.partition(" ")[2].lstrip()
-    command = (_text(response, "command") or "").strip()  # the whole line, with its CRLF
-    return SmtpReply(_number(response, "code", 1000), enhanced, text, command or None)
+        text = text.lstrip("0123456789.").lstrip(" -")
+    command = (_text(response, "command", "response.") or "").strip()  # the whole line, with its CRLF
+    return SmtpReply(_number(response, "code", 1000, "response."), enhanced, text, command or None)
 
 
 def _enhanced(value: Any) -> EnhancedStatus | None:
@@ -262,13 +264,13 @@ def _peer(record: dict[str, Any]) -> tuple[str | None, str | None, bool]:
         return None, None, False
     if type(peer) is not dict:
         raise _wrong("peer_address", "an object", peer)
-    name, address = _text(peer, "name"), _text(peer, "addr")
+    name, address = _text(peer, "name", "peer_address."), _text(peer, "addr", "peer_address.")
     return (name.rstrip(".") or None) if name else None, _ip(address) if address else None, True
 
 
 def _source_ip(record: dict[str, Any]) -> str | None:
     source = _object(record, "source_address")
-    address = _text(source, "address") if source else None
+    address = _text(source, "address", "source_address.") if source else None
     return _ip(address) if address else None
 
 
@@ -314,7 +316,7 @@ def _complaint(record: dict[str, Any], event: Event, _mailboxes: list[str]) -> O
         raise _wrong("feedback_report", "an object", report)
     complaint = replace(
         event,
-        feedback_type=_text(report, "feedback_type") or None,
+        feedback_type=_text(report, "feedback_type", "feedback_report.") or None,
         original_message_id=_original_message_id(report),
     )
     return tuple(
@@ -375,22 +377,23 @@ _EXTENSIONS = {
 # --- typed access -------------------------------------------------------------------------------------------
 
 
-def _text(record: dict[str, Any], key: str) -> str | None:
+def _text(record: dict[str, Any], key: str, within: str = "") -> str | None:
+    """A string or nothing. `within` names the object that `record` is, if it is not the record itself."""
     value = record.get(key)
     if value is None or type(value) is str:
         return value
-    raise _wrong(key, "a string", value)
+    raise _wrong(within + key, "a string", value)
 
 
-def _number(record: dict[str, Any], key: str, below: int) -> int | None:
-    """An integer from 0 up to, not including, `below`."""
+def _number(record: dict[str, Any], key: str, below: int, within: str = "") -> int | None:
+    """An integer from 0 up to, not including, `below`, or nothing."""
     value = record.get(key)
     if value is None:
         return None
     if type(value) is not int:
-        raise _wrong(key, "an integer", value)
+        raise _wrong(within + key, "an integer", value)
     if not 0 <= value < below:
-        raise ParseError(f"{value} is out of range", reason=Reason.MALFORMED, where=key)
+        raise ParseError(f"{value} is out of range", reason=Reason.MALFORMED, where=within + key)
     return value
 
 
@@ -425,12 +428,6 @@ def _texts(where: str, value: Any) -> list[str]:
 def _first_text(where: str, value: Any) -> str | None:
     texts = _texts(where, value)
     return texts[0] if texts else None
-
-
-def _known(node: str, field: str) -> str:
-    if not node:
-        raise _missing(field)
-    return node
 
 
 def _missing(field: str) -> ParseError:

@@ -64,7 +64,7 @@ class LineSplitter:
 
     def __init__(self, *, limit: int = MAX_LINE_BYTES, keep: int = KEPT_BYTES, offset: int = 0) -> None:
         self._limit = limit
-        self._keep = keep
+        self._keep = min(keep, limit)
         self._pending = bytearray()
         self._dropped = 0
         """Bytes of an overlong line beyond those in `_pending`."""
@@ -128,14 +128,14 @@ class LineSplitter:
             yield self._finish_line()
 
     def _grow(self, data: bytes) -> None:
-        if not self._overlong:
-            self._pending += data
-            if len(self._pending) <= self._limit:
-                return
+        if self._overlong:
+            self._dropped += len(data)
+            return
+        self._pending += data
+        if len(self._pending) > self._limit:
             self._overlong = True
-            data = bytes(self._pending[self._keep :])
+            self._dropped = len(self._pending) - self._keep
             del self._pending[self._keep :]
-        self._dropped += len(data)
 
     def _finish_line(self) -> Piece:
         """The pending line has met its LF."""

@@ -297,3 +297,14 @@ def test_a_missing_folder_is_reported_and_its_neighbours_are_followed(tmp_path, 
     drain(one)
     assert store.receipt.stored == 1
     assert "absent: no such file or folder" in one.health.last_error_text
+
+
+def test_a_file_that_gives_nothing_new_causes_no_batch(tmp_path, store, records, follower):
+    path = tmp_path / "log"
+    path.write_bytes(records(1))
+    one = follower(tmp_path, store=store)
+    drain(one)
+    with path.open("ab") as log:
+        log.write(records(1)[:20])
+    drain(one)
+    assert len(store.batches) == 1
