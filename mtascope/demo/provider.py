@@ -2,6 +2,9 @@
 
 Counts are in recipients, because that is the unit of every number in mtascope (one reply after the dot speaks for all
 recipients of the mail). `attempts = accepted + deferred + rejected + unfinished` holds at every moment.
+
+A mail that comes again after it was taken (the sender was killed before it could note the 250) is taken again and
+counted as a double: what a provider has accepted it never refuses afterwards, so both accounts can be compared exactly.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+from mtascope.demo.campaigns import BOUNCES_DOMAIN
 from mtascope.demo.chance import draw, token
 from mtascope.demo.feedback_mails import Taken
 from mtascope.demo.feedback_sender import FeedbackKind
@@ -76,11 +80,14 @@ class _Seen:
         self._young: set[int] = set()
         self._old: set[int] = set()
 
+    def __contains__(self, unit: tuple[str, str]) -> bool:
+        key = hash(unit)
+        return key in self._young or key in self._old
+
     def add(self, unit: tuple[str, str]) -> bool:
         """Remember the unit; True if it was known."""
-        key = hash(unit)
-        known = key in self._young or key in self._old
-        self._young.add(key)
+        known = unit in self
+        self._young.add(hash(unit))
         if len(self._young) >= self._limit:
             self._old, self._young = self._young, set()
         return known
@@ -117,6 +124,8 @@ class Provider:
         self.counts.attempts += 1
         if recipient.rpartition("@")[2].lower() not in self.profile.domains:
             return self._refuse([(sender, recipient)], _NOT_OURS, None)
+        if (_identity(sender), recipient) in self._seen:
+            return None
         struck = self._judge(sender, recipient, "rcpt", None)
         if struck is None or struck.phase == "dot":
             return None
@@ -126,12 +135,14 @@ class Provider:
         """Judge the whole mail: one reply for all its recipients, and the first one struck decides."""
         head = content[:_HEAD_LIMIT].partition(b"\r\n\r\n")[0]
         pool = _value(_POOL_LINE, head)
+        identity = _value(_ID_LINE, head) or _identity(sender)
         units = [(sender, recipient) for recipient in recipients]
         for unit in units:
+            if (identity, unit[1]) in self._seen:
+                continue
             struck = self._judge(*unit, "dot", pool)
             if struck is not None and struck.phase == "dot":
                 return self._refuse(units, struck, pool)
-        identity = _value(_ID_LINE, head) or sender
         for unit in units:
             self._accept(unit, identity, head, pool)
         return self._words(self.profile.accepted, units[0], pool, identity)
@@ -184,9 +195,10 @@ class Provider:
 
     def _accept(self, unit: tuple[str, str], identity: str, head: bytes, pool: str | None) -> None:
         self.counts.accepted += 1
-        self.counts.doubles += self._seen.add((identity, unit[1]))
+        double = bool(identity) and self._seen.add((identity, unit[1]))
+        self.counts.doubles += double
         self._forget([unit])
-        if self._stage.feedback is not None:
+        if self._stage.feedback is not None and not double:
             self._return_by_mail(unit, head, pool)
 
     def _return_by_mail(self, unit: tuple[str, str], head: bytes, pool: str | None) -> None:
@@ -224,6 +236,12 @@ class Provider:
             time=int(now),
             date=formatdate(now, usegmt=True).removesuffix(" GMT"),
         )
+
+
+def _identity(sender: str) -> str:
+    """The id that a mail of the demo bears in its envelope sender (`bounce+ID@...`); "" for anybody else's mail."""
+    local, _, domain = sender.rpartition("@")
+    return local.removeprefix("bounce+") if domain == BOUNCES_DOMAIN and local.startswith("bounce+") else ""
 
 
 def _value(line: re.Pattern[bytes], head: bytes) -> str | None:

@@ -121,6 +121,16 @@ async def test_a_mail_taken_twice_is_counted_as_a_double(session: Session, offer
     assert (counts["accepted"], counts["doubles"], counts["unique"]) == (2, 1, 1)
 
 
+async def test_a_mail_that_was_taken_is_never_refused_afterwards(session: Session, offer: Any) -> None:
+    mail = ("bounce+42@bounces.mtascope.test", "ann@knit-and-purl.example")
+    stubborn = only("other", behaviours=(PROFILES["other"].behaviours[1].model_copy(update={"share": 1.0}),))
+    async with fleet(stubborn) as providers, session(providers.ports["other"]) as client:
+        replies = [await offer(client, *mail) for _ in range(4)]
+        counts = providers.snapshot()["providers"]["other"]
+    assert [reply[:3] for reply in replies] == ["450", "250", "250", "250"]
+    assert (counts["unique"], counts["doubles"], counts["deferred"]) == (1, 2, 1)
+
+
 async def test_mail_for_another_domain_is_not_relayed(session: Session, offer: Any) -> None:
     async with fleet(PROFILES["gmail"]) as providers, session(providers.ports["gmail"]) as client:
         assert (await offer(client, "b@x.test", "u@yahoo.com")).startswith("550 5.7.1 <u@yahoo.com>")
