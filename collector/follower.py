@@ -55,7 +55,7 @@ class Follower:
         self._pipeline = Pipeline(
             store, road="tail", reading=reading(settings), timing=self._timing, health=self.health
         )
-        self._complaints: set[str] = set()
+        self._known_errors: set[str] = set()
 
     @property
     def receipt(self) -> Receipt:
@@ -123,10 +123,10 @@ class Follower:
         self.health.files_finished = self._tail.files_finished
         self.health.backlog_bytes = self._tail.backlog_bytes
         for error in self._tail.errors:
-            self.health.failed(error, self._timing.now())
-            if str(error) not in self._complaints:
+            if str(error) not in self._known_errors:  # a folder that stays away is one error, not two a second
+                self.health.failed(error, self._timing.now())
                 _log.warning("%s", error)
-        self._complaints = {str(error) for error in self._tail.errors}
+        self._known_errors = {str(error) for error in self._tail.errors}
 
 
 def read_limits(settings: CollectorSettings) -> ReadLimits:
