@@ -4,13 +4,14 @@ SpoolError
     ├── SpoolFull         no room for another message           temporary
     ├── SpoolLocked       another worker has this spool open    temporary
     └── SpoolDamaged      bytes in the middle of the journal cannot be read; what can be read was kept
+ListenError               an address cannot be listened on      temporary
 """
 
 from __future__ import annotations
 
 from mta.events.errors import MtascopeError
 
-__all__ = ["SpoolDamaged", "SpoolError", "SpoolFull", "SpoolLocked"]
+__all__ = ["ListenError", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolLocked"]
 
 
 class SpoolError(MtascopeError):
@@ -31,3 +32,9 @@ class SpoolLocked(SpoolError):
 
 class SpoolDamaged(SpoolError):
     """A range of a journal segment cannot be read. Its bytes were copied aside; everything else was recovered."""
+
+
+class ListenError(MtascopeError):
+    """A socket cannot be opened: the address is taken, not ours, or not allowed."""
+
+    temporary = True

@@ -143,6 +143,12 @@ class Worker:
         self._stopping = False
 
     @property
+    def vital(self) -> list[asyncio.Future[Any]]:
+        """What a running worker cannot live without; if one of these is done, the process must end."""
+        tasks = (self._dispatcher.task, self._log.task)
+        return [self.spool.failed, *(task for task in tasks if task is not None)]
+
+    @property
     def addresses(self) -> list[Endpoint]:
         """Where SMTP is spoken."""
         return self._listener.addresses
@@ -194,14 +200,13 @@ class Worker:
 
     def live(self) -> LiveState:
         """The worker at this moment."""
-        messages = self.spool.messages.values()
-        retrying = sum(1 for message in messages if message.attempts)
-        oldest = min((message.envelope.received_at for message in messages), default=self._clock())
+        oldest = next(iter(self.spool.messages.values()), None)
+        age = self._clock() - oldest.envelope.received_at if oldest else 0
         return LiveState(
-            fresh=len(messages) - retrying,
-            retrying=retrying,
-            domains=_fullest(Counter(message.domain for message in messages)),
-            oldest_age=max(0.0, (self._clock() - oldest) / SECOND),
+            fresh=len(self.spool.messages) - self.spool.retrying,
+            retrying=self.spool.retrying,
+            domains=_fullest(self.spool.domains),
+            oldest_age=max(0, age) / SECOND,
             dead_letters=self._dead_letters.by_reason,
             inbound=self._listener.connections,
             outbound=self._dispatcher.connections,
@@ -241,11 +246,13 @@ async def run(
         _LOG.error("%s", damage)
     ready(worker)
     stopped = loop.create_task(stop.wait())
-    ends: list[asyncio.Future[Any]] = [stopped, worker.spool.failed]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([stopped, *worker.vital], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if worker.spool.failed.done():
         raise worker.spool.failed.result()
+    for part in worker.vital:
+        if part.done():
+            await part
     await worker.stop()
 
 

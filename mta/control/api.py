@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
+from mta.errors import ListenError
 from mta.metrics import LiveState, MtaMetrics
 from mta.settings import Endpoint
 
@@ -53,37 +55,46 @@ class _Server(uvicorn.Server):
 
 
 class ControlServer:
-    """Serves the API from `start` to `stop`."""
+    """Serves the API from `start` to `stop`. `tcp_port` is the port of the TCP listener, if there is one."""
 
-    def __init__(self, app: FastAPI, socket: Path, tcp: Endpoint | None) -> None:
+    def __init__(self, app: FastAPI, path: Path, tcp: Endpoint | None) -> None:
         options: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
-        self._servers = [_Server(uvicorn.Config(app, uds=str(socket), **options))]
-        self._socket = socket
-        if tcp is not None:
-            self._servers.append(_Server(uvicorn.Config(app, host=tcp[0], port=tcp[1], **options)))
+        self._unix = _Server(uvicorn.Config(app, uds=str(path), **options))
+        self._tcp = _Server(uvicorn.Config(app, **options)) if tcp else None
+        self._path = path
+        self._endpoint = tcp
         self._tasks: list[asyncio.Task[None]] = []
+        self.tcp_port: int | None = None
 
     async def start(self) -> None:
-        """Listen; returns when requests are taken. An OSError or SystemExit of the server is raised here."""
-        self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._tasks = [asyncio.get_running_loop().create_task(server.serve()) for server in self._servers]
-        while not all(server.started for server in self._servers):
-            for task in self._tasks:
-                if task.done():
-                    await task
-            await asyncio.sleep(0.01)
+        """Listen; returns when requests are taken. Raises `ListenError`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._serve(self._unix, None, str(self._path))
+        if self._tcp is not None and self._endpoint is not None:
+            listening = _bind(self._endpoint)
+            self.tcp_port = listening.getsockname()[1]
+            await self._serve(self._tcp, [listening], str(self.tcp_port))
 
-    @property
-    def tcp_port(self) -> int | None:
-        """Port of the TCP listener, if there is one."""
-        if len(self._servers) < 2:
-            return None
-        port: int = self._servers[1].servers[0].sockets[0].getsockname()[1]
-        return port
+    async def _serve(self, server: _Server, sockets: list[socket.socket] | None, where: str) -> None:
+        task = asyncio.get_running_loop().create_task(server.serve(sockets))
+        self._tasks.append(task)
+        while not server.started:
+            if task.done() and (error := task.exception()) is not None:
+                raise ListenError(f"cannot listen: {error}", where=where) from error
+            await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """Finish open requests and remove the socket."""
-        for server in self._servers:
-            server.should_exit = True
+        self._unix.should_exit = True
+        if self._tcp is not None:
+            self._tcp.should_exit = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._socket.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
+
+def _bind(endpoint: Endpoint) -> socket.socket:
+    try:
+        return socket.create_server(endpoint, family=socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+    except OSError as error:
+        where = f"{endpoint[0]}:{endpoint[1]}"
+        raise ListenError(f"cannot listen: {error.strerror}", where=where, remedy="set mta.control_listen") from error

@@ -61,7 +61,7 @@ class LogWriter:
         self._last_seq = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._stop = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.last_error: OSError | None = None
 
     def put(self, seq: int, line: bytes) -> None:
@@ -70,13 +70,13 @@ class LogWriter:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
         """Write what waits and close the segment."""
         self._stop.set()
-        if self._task is not None:
-            await self._task
+        if self.task is not None:
+            await self.task
         self._thread.shutdown()
 
     async def _run(self) -> None:
@@ -86,6 +86,7 @@ class LogWriter:
             await self._flush()
             if self._segment is not None and self._is_full(self._segment):
                 await self._rotate(self._segment)
+        await self._flush()
         if self._segment is not None:
             await self._rotate(self._segment)
 

@@ -38,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 _TAKE = 1000
 _LONGEST_SLEEP = 1.0
 _BUSY_PAUSE = 0.02
+_TOGETHER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class _Result:
 
 
 class Dispatcher:
-    """Tries messages from `start` to `stop`; `add` hands them over."""
+    """Tries messages from `start` to `stop`; `add` hands them over. `connections` counts those that are open."""
 
     def __init__(  # noqa: PLR0913 - it joins the queue, the network, the log and the metrics
         self,
@@ -85,7 +86,7 @@ class Dispatcher:
         self._unrouted: dict[str, list[Message]] = {}
         self._lookups: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.connections = 0
 
     def add(self, messages: Sequence[Message]) -> None:
@@ -96,14 +97,14 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self, grace: float) -> None:
         """Begin no attempt any more; wait at most `grace` seconds for those under way."""
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
+                await self.task
         tasks = [task for lane in self._lanes.values() for task in lane.tasks]
         for lane in self._lanes.values():
             lane.close()
@@ -147,12 +148,17 @@ class Dispatcher:
 
     async def _look_up(self, domain: str) -> None:
         found = await self._router.destination(domain)
-        for message in self._unrouted.pop(domain):
-            if isinstance(found, Destination):
+        messages = self._unrouted.pop(domain)
+        if isinstance(found, Destination):
+            for message in messages:
                 self._put(found, message)
-            else:
-                await self._begin(message)
-                await self._conclude(message, _Result(found))
+        else:
+            for first in range(0, len(messages), _TOGETHER):
+                await asyncio.gather(*(self._give_back(m, found) for m in messages[first : first + _TOGETHER]))
+
+    async def _give_back(self, message: Message, reply: SmtpReply) -> None:
+        await self._begin(message)
+        await self._conclude(message, _Result(reply))
 
     def _put(self, destination: Destination, message: Message) -> None:
         lane = self._lanes.get(destination.site)

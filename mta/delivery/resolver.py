@@ -8,7 +8,7 @@ from typing import Any
 
 import dns.asyncresolver
 import dns.resolver
-from dns.resolver import NXDOMAIN, NoAnswer
+from dns.resolver import NXDOMAIN, NoAnswer, NoResolverConfiguration
 
 from mta.delivery.routing import MxRecord
 
@@ -19,7 +19,10 @@ class DnsResolver:
     """Asks the given name servers, or the system's if there are none. `timeout` (seconds) bounds a look-up."""
 
     def __init__(self, nameservers: Sequence[str], port: int, timeout: float) -> None:
-        self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        try:
+            self._resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+        except NoResolverConfiguration:  # no resolver on this machine: look-ups fail, routes still work
+            self._resolver = dns.asyncresolver.Resolver(configure=False)
         if nameservers:
             self._resolver.nameservers = list(nameservers)
             self._resolver.port = port

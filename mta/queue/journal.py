@@ -70,18 +70,23 @@ class _Segment:
 
 
 class Journal:
-    """The segments of one folder. `replay` first and to its end, then `start`, then `append`; `close` at the end."""
+    """The segments of one folder. `replay` first and to its end, then `start`, then `append`; `close` at the end.
+
+    `sync` makes what was written to a file descriptor durable. `on_sync` is told how many seconds that took.
+    """
 
     def __init__(
         self,
         folder: Path,
         *,
         segment_bytes: int,
+        sync: Callable[[int], None] = os.fdatasync,
         on_sync: Callable[[float], None] = lambda _: None,
         next_seq: Callable[[], int] = lambda: 1,
     ) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._sync = sync
         self._on_sync = on_sync
         self._next_seq = next_seq
         self._segments: dict[int, _Segment] = {}
@@ -151,6 +156,11 @@ class Journal:
     def start(self) -> None:
         """Begin to write what is appended."""
         self._task = asyncio.get_running_loop().create_task(self._commit_forever())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and not self.failed.done():
+            self.failed.set_result(SpoolError(f"the journal's writer failed: {task.exception()!r}"))
 
     def append(self, entry: Entry, applied: Callable[[Place], None]) -> asyncio.Future[Place]:
         """Write the entry; when it is durable, `applied` runs with the place of its body and the future resolves.
@@ -219,7 +229,7 @@ class Journal:
         try:
             _write_all(segment.fd, b"".join(chunks))
             started = time.perf_counter()
-            os.fdatasync(segment.fd)
+            self._sync(segment.fd)
         except OSError as error:
             if error.errno in _NO_SPACE:
                 os.ftruncate(segment.fd, segment.size)

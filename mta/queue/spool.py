@@ -48,7 +48,11 @@ class Recovery:
 
 
 class Spool:
-    """`recover`, then `accept`, `record` and `finish`; `reclaim` now and then; `close` at the end."""
+    """`recover`, then `accept`, `record`, `postpone` and `finish`; `reclaim` now and then; `close` at the end.
+
+    `messages` holds what waits, by id, the longest waiting first; `domains` counts it by recipient domain, `retrying`
+    what has failed before.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Spool:
         *,
         outbox: Outbox,
         segment_bytes: int = 64 * 1024 * 1024,
+        sync: Callable[[int], None] = os.fdatasync,
         on_sync: Callable[[float], None] = lambda _: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -65,11 +70,15 @@ class Spool:
         self._next_seq = 1
         self._logged = 0
         self._noted = 0
-        self._journal = Journal(folder, segment_bytes=segment_bytes, on_sync=on_sync, next_seq=lambda: self._next_seq)
+        self._journal = Journal(
+            folder, segment_bytes=segment_bytes, sync=sync, on_sync=on_sync, next_seq=lambda: self._next_seq
+        )
         self._segment_bytes = segment_bytes
         self._last_seq: dict[int, int] = {}
         self._bodies: Counter[int] = Counter()
         self._live_bytes = 0
+        self.domains: Counter[str] = Counter()
+        self.retrying = 0
         self.on_accepted: Callable[[Sequence[Message]], None] = lambda _: None
         self.messages: dict[str, Message] = {}
         self.failed = self._journal.failed
@@ -91,6 +100,7 @@ class Spool:
             else:
                 self._replay(found, waiting)
         self._next_seq = max(self._next_seq, self._logged + 1)
+        self.messages = dict(sorted(self.messages.items(), key=lambda item: item[1].envelope.received_at))
         for message in self.messages.values():
             self._wait(message)
         while waiting and waiting[0][0] <= self._logged:
@@ -160,6 +170,7 @@ class Spool:
         """Record a failed attempt: one more, and when to try again. The message must be busy, and then is not."""
 
         def applied(_: Place) -> None:
+            self.retrying += not message.attempts
             message.attempts, message.due, message.busy = message.attempts + 1, due, False
 
         await self._insist(Result(message.id, message.attempts + 1, due), records, applied)
@@ -185,6 +196,8 @@ class Spool:
 
     def _wait(self, message: Message) -> None:
         envelope = message.envelope
+        self.domains[message.domain] += 1
+        self.retrying += message.attempts > 0
         envelope.waiting += 1
         if envelope.waiting == 1:
             self._bodies[_place(message).segment] += 1
@@ -192,6 +205,10 @@ class Spool:
 
     def _release(self, message: Message) -> None:
         envelope = message.envelope
+        self.retrying -= message.attempts > 0
+        self.domains[message.domain] -= 1
+        if not self.domains[message.domain]:
+            del self.domains[message.domain]
         envelope.waiting -= 1
         if not envelope.waiting:
             self._bodies[_place(message).segment] -= 1

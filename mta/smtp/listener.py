@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Callable
 
 from mta.control.record import Hop, Recorder
+from mta.errors import ListenError
+from mta.events.errors import SettingsError
 from mta.events.reply import SmtpReply
 from mta.metrics import MtaMetrics
 from mta.networks import Networks
@@ -59,12 +61,16 @@ class Listener:
         return self._admission.count
 
     async def start(self) -> None:
-        """Open the sockets; `addresses` then says which ports they got."""
+        """Open the sockets; `addresses` then says which ports they got. Raises `ListenError`."""
         loop = asyncio.get_running_loop()
         for host, port in self._settings.listen:
-            server = await loop.create_server(
-                self._session, host, port, reuse_port=self._settings.reuse_port or None, backlog=1024
-            )
+            try:
+                server = await loop.create_server(
+                    self._session, host, port, reuse_port=self._settings.reuse_port or None, backlog=1024
+                )
+            except OSError as error:
+                what = f"cannot listen: {error.strerror or error}"
+                raise ListenError(what, where=f"{host}:{port}", remedy="set mta.listen or --listen") from error
             self._servers.append(server)
             self.addresses += [socket.getsockname()[:2] for socket in server.sockets]
 
@@ -150,5 +156,9 @@ def _server_context(settings: MtaSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        where = f"mta.tls_certificate {settings.tls_certificate}, mta.tls_key {settings.tls_key}"
+        raise SettingsError(f"cannot be used: {error}", where=where, remedy="name two PEM files that match") from error
     return context
