@@ -17,7 +17,7 @@ from mta.events.errors import LimitExceeded, ParseError
 from mta.events.instants import SECOND, format_instant
 from mta.events.mail.delivery_report import DeliveryReport, ReportedRecipient, read_delivery_report
 from mta.events.mail.feedback_report import FeedbackReport, read_feedback_report
-from mta.events.mail.message import Part, read_head, read_message
+from mta.events.mail.message import Fields, Part, read_head, read_message
 from mta.events.reply import EnhancedStatus, SmtpReply
 from mta.feedback.mail import FeedbackMail
 
@@ -79,6 +79,7 @@ def _late_bounce(mail: FeedbackMail, report: DeliveryReport, recipient: Reported
         "response": _response(SmtpReply(said.code, recipient.status or said.enhanced, said.text)),
         "peer_address": {"name": name, "addr": mail.peer_ip or ""},
         "feedback_report": None,
+        "meta": _named_original(report.original_message),
     }
 
 
@@ -134,15 +135,23 @@ def _text(original: bytes | None) -> str | None:
     return None if original is None else original[:_ORIGINAL_LIMIT].decode("utf-8", "ignore").replace("\r\n", "\n")
 
 
+def _named_original(original: bytes | None) -> dict[str, str]:
+    """The Message-ID of the returned mail: an addition to KumoMTA's record, by which the bounce finds its mail."""
+    found = (_head(original).first("Message-ID") or "").strip()
+    return {"original_message_id": found} if found else {}
+
+
+def _head(original: bytes | None) -> Fields:
+    """The header of a returned mail; empty where there is none or it passes a limit, because the report still counts."""
+    try:
+        return read_head(original or b"")
+    except LimitExceeded:
+        return Fields()
+
+
 def _supplemental_trace(original: bytes | None) -> Any:
     """What the sending MTA hid in an X- header of the reported mail: base64 of JSON with a marker; None without."""
-    if original is None:
-        return None
-    try:
-        head = read_head(original)
-    except LimitExceeded:
-        return None
-    for name, value in head.pairs:
+    for name, value in _head(original).pairs:
         if name.lower().startswith("x-") and (trace := _decoded(value)) is not None:
             return trace
     return None

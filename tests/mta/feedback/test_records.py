@@ -108,6 +108,10 @@ def test_a_late_bounce_becomes_one_record_for_each_failed_recipient() -> None:
     }
 
 
+def test_a_late_bounce_names_the_mail_that_it_is_about() -> None:
+    assert [record["meta"] for record in feedback(mail(BOUNCE))] == [{"original_message_id": "<1@x>"}] * 2
+
+
 def test_a_late_bounce_without_a_reply_is_a_bare_550() -> None:
     _, ben = feedback(mail(BOUNCE))
     assert (ben["response"]["code"], ben["response"]["content"]) == (550, "")
