@@ -142,7 +142,7 @@ def _named_original(original: bytes | None) -> dict[str, str]:
 
 
 def _head(original: bytes | None) -> Fields:
-    """The header of a returned mail; empty where there is none or it passes a limit, because the report still counts."""
+    """The header of a returned mail; empty where there is none or it passes a limit: the report counts all the same."""
     try:
         return read_head(original or b"")
     except LimitExceeded:
