@@ -167,8 +167,9 @@ class Loader:
         """Find the send of each late bounce and complaint that has none yet (METRICS.md rule 2), and restate it."""
         con = self._con
         con.execute(
-            "INSERT INTO feedback SELECT event_id, time, type, recipient_hash, original_message_id, bounce_class, "
-            "severity, NULL, NULL FROM fresh WHERE type IN ('oob_bounce', 'complaint')"
+            "INSERT INTO feedback SELECT event_id, greatest(time, created), type, recipient_hash, "
+            "original_message_id, bounce_class, severity, NULL, NULL FROM fresh "
+            "WHERE type IN ('oob_bounce', 'complaint')"
         )
         pending = con.execute("SELECT count(*) FROM feedback WHERE unit_id IS NULL").fetchall()[0][0]
         if not pending:
@@ -265,7 +266,8 @@ class Loader:
 
 # The ladder of METRICS.md rule 2: by Message-ID (and recipient, where the report names one); a report that tells no
 # Message-ID goes to the newest delivery to its recipient before it, within the restatement window. One that tells an id
-# we do not know yet waits for it: guessing would make the answer depend on the order of arrival.
+# we do not know yet waits for it: guessing would make the answer depend on the order of arrival. A report counts at its
+# receipt (the report's own reception); the peer's clock, which may have dated it, gets five minutes of tolerance.
 _FIND_SENDS = f"""
     CREATE OR REPLACE TEMP TABLE attributed AS
     WITH pending AS (SELECT * FROM feedback WHERE unit_id IS NULL),
@@ -276,7 +278,7 @@ _FIND_SENDS = f"""
         UNION ALL
         SELECT p.event_id, u.unit_id, 'recipient', 1, u.terminal.moment
         FROM pending p JOIN unit u ON u.recipient_hash = p.recipient_hash
-        WHERE p.original_message_id IS NULL AND u.terminal.moment <= p.time
+        WHERE p.original_message_id IS NULL AND u.terminal.moment <= p.time + INTERVAL 5 MINUTE
           AND u.terminal.moment >= p.time - to_microseconds($restate) AND {OUTCOME} = 'delivered'
     )
     SELECT p.event_id, p.time, p.type, p.bounce_class, p.severity, c.unit_id, c.matched_by

@@ -1,0 +1,5 @@
+"""`python -m mtascope` is `mtascope`."""
+
+from mtascope.cli import main
+
+main()
