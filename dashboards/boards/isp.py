@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.builders import stat, timeseries
 
 from dashboards import rates
 from dashboards.board import Board, Row
@@ -18,117 +18,118 @@ PINNED = {"Gmail": "gmail", "Outlook": "microsoft-consumer", "Yahoo": "yahoo"}
 judged by other rules and has rows of its own."""
 
 
-def _pinned(name: str) -> Series:
-    """The three, whatever provider is chosen above."""
-    return metric(name).like(**SCOPE).where(provider=tuple(PINNED.values()))
+# The three, whatever provider is chosen above
 
 
-def _three_now() -> Row:
-    def of(provider: str) -> rates.Share:
-        return rates.DELIVERY.over("$window", select=lambda name: metric(name).like(**SCOPE).where(provider=provider))
+def _now(name: str, provider: str) -> stat.Panel:
+    share = rates.DELIVERY.over("$window", select=lambda gauge: metric(gauge).like(**SCOPE).where(provider=provider))
+    return verdict(f"{name} delivery rate", f"Does {name} take our mail?", share)
 
-    return Row(
-        "Gmail, Outlook, Yahoo",
-        tuple(
-            (8, verdict(f"{name} delivery rate", f"Does {name} take our mail?", of(provider)))
-            for name, provider in PINNED.items()
-        ),
-        height=5,
+
+def _over_time(title: str, question: str, rate: Rate) -> timeseries.Panel:
+    share = rate.over("$window", "provider", select=_of_the_three)
+    return graph(
+        title,
+        f"{question} Each point covers the window before it. Computed as {share.meaning}.",
+        [Query(share.value, "{{provider}}")],
+        unit="percentunit",
+        line=share.line,
     )
 
 
-def _three_over_time() -> Row:
-    def course(title: str, question: str, rate: Rate) -> timeseries.Panel:
-        share = rate.over("$window", "provider", select=_pinned)
-        return graph(
-            title,
-            f"{question} Each point covers the window before it. Computed as {share.meaning}.",
-            [Query(share.value, "{{provider}}")],
-            unit="percentunit",
-            line=share.line,
-        )
+def _of_the_three(gauge: str) -> Series:
+    return metric(gauge).like(**SCOPE).where(provider=tuple(PINNED.values()))
 
-    return Row(
-        "Since when",
-        (
-            (12, course("Delivery rate over time", "Since when do they not take our mail?", rates.DELIVERY)),
-            (12, course("Attempts deferred over time", "Are they slowing us down?", rates.DEFERRAL)),
-        ),
+
+# Each provider
+
+
+def _verdict(title: str, question: str, rate: Rate, window: str = "$window") -> stat.Panel:
+    return verdict(title, question, rate.over(window, select=scoped))
+
+
+def _volume() -> stat.Panel:
+    return number(
+        "Recipients with an outcome",
+        "How much volume is behind these rates? Their denominator in the window.",
+        total(scoped("mtascope_window_recipients").where(window="$window", measure="sent")),
     )
 
 
-def _each_provider() -> Row:
-    def share(rate: Rate, window: str = "$window") -> rates.Share:
-        return rate.over(window, select=scoped)
-
-    stats = (
-        verdict("Delivery rate", "Does this provider take our mail?", share(rates.DELIVERY)),
-        verdict("Bounce rate", "How much of it comes back?", share(rates.BOUNCE)),
-        verdict("Block rate", "Does it refuse us, rather than the recipient?", share(rates.BLOCK)),
-        verdict("Attempt deferral rate", "Is it slowing us down?", share(rates.DEFERRAL)),
-        verdict("Complaint rate, last day", "Do its users call our mail spam?", share(rates.COMPLAINT, "1d")),
-        number(
-            "Recipients with an outcome",
-            "How much volume is behind these rates? Their denominator in the window.",
-            total(scoped("mtascope_window_recipients").where(window="$window", measure="sent")),
-        ),
+def _rates() -> timeseries.Panel:
+    shown = {"delivered": rates.DELIVERY, "bounced": rates.BOUNCE, "deferred": rates.DEFERRAL}
+    return graph(
+        "Rates over time",
+        "Since when? Delivered and bounced of recipients, deferred of attempts; each point is the window before it.",
+        [Query(rate.over("$window", select=scoped).value, name) for name, rate in shown.items()],
+        unit="percentunit",
+        outcomes=shown,
     )
-    return Row("$provider", tuple((4, panel) for panel in stats) + _courses(), height=6, repeat="provider")
 
 
-def _courses() -> tuple[tuple[int, timeseries.Panel], ...]:
-    courses = [
-        Query(rate.over("$window", select=scoped).value, name)
-        for rate, name in ((rates.DELIVERY, "delivered"), (rates.BOUNCE, "bounced"), (rates.DEFERRAL, "deferred"))
-    ]
+def _outcomes() -> timeseries.Panel:
+    return graph(
+        "Outcomes per minute",
+        "What happens to mail for this provider?",
+        [Query(per_minute(terminal(), "type"), "{{type}}")],
+        stacked=True,
+        outcomes=TERMINAL,
+    )
+
+
+def _failures_by_class() -> timeseries.Panel:
     failures = scoped("mtascope_failures_total")
-    return (
-        (
-            6,
-            graph(
-                "Rates over time",
-                "Since when? Delivered and bounced of recipients, deferred of attempts; each point covers the window "
-                "before it.",
-                courses,
-                unit="percentunit",
-                outcomes=("delivered", "bounced", "deferred"),
-            ),
-        ),
-        (
-            6,
-            graph(
-                "Outcomes per minute",
-                "What happens to mail for this provider?",
-                [Query(per_minute(terminal(), "type"), "{{type}}")],
-                stacked=True,
-                outcomes=TERMINAL,
-            ),
-        ),
-        (
-            6,
-            graph(
-                "Failures per minute by class",
-                "Why does it fail? The ten most frequent bounce classes of failed attempts, bounces and complaints.",
-                [Query(f"topk(10, {per_minute(failures, 'bounce_class')})", "{{bounce_class}}")],
-                stacked=True,
-            ),
-        ),
-        (
-            6,
-            graph(
-                "Time to delivery",
-                "How long until this provider takes it? From injection to its final 2xx; not time to the inbox.",
-                latency(),
-                unit="s",
-            ),
-        ),
+    return graph(
+        "Failures per minute by class",
+        "Why does it fail? The ten most frequent bounce classes of failed attempts, bounces and complaints.",
+        [Query(f"topk(10, {per_minute(failures, 'bounce_class')})", "{{bounce_class}}")],
+        stacked=True,
     )
 
+
+def _time_to_delivery() -> timeseries.Panel:
+    return graph(
+        "Time to delivery",
+        "How long until this provider takes it? From injection to its final 2xx; not time to the inbox.",
+        latency(),
+        unit="s",
+    )
+
+
+_THREE_NOW = Row(
+    "Gmail, Outlook, Yahoo",
+    tuple((8, _now(name, provider)) for name, provider in PINNED.items()),
+    height=5,
+)
+_THREE_OVER_TIME = Row(
+    "Since when",
+    (
+        (12, _over_time("Delivery rate over time", "Since when do they not take our mail?", rates.DELIVERY)),
+        (12, _over_time("Attempts deferred over time", "Are they slowing us down?", rates.DEFERRAL)),
+    ),
+)
+_EACH = Row(
+    "$provider",
+    (
+        (4, _verdict("Delivery rate", "Does this provider take our mail?", rates.DELIVERY)),
+        (4, _verdict("Bounce rate", "How much of it comes back?", rates.BOUNCE)),
+        (4, _verdict("Block rate", "Does it refuse us, rather than the recipient?", rates.BLOCK)),
+        (4, _verdict("Attempt deferral rate", "Is it slowing us down?", rates.DEFERRAL)),
+        (4, _verdict("Complaint rate, last day", "Do its users call our mail spam?", rates.COMPLAINT, "1d")),
+        (4, _volume()),
+        (6, _rates()),
+        (6, _outcomes()),
+        (6, _failures_by_class()),
+        (6, _time_to_delivery()),
+    ),
+    height=6,
+    repeat="provider",
+)
 
 ISP = Board(
     uid="mtascope-isp",
     title="Mail / ISP",
     description="How does each mailbox provider treat our mail?",
-    rows=(_three_now(), _three_over_time(), _each_provider()),
+    rows=(_THREE_NOW, _THREE_OVER_TIME, _EACH),
     tags=("mail",),
 )
