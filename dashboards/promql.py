@@ -8,12 +8,11 @@ written around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from exporter.catalogue import CATALOGUE, CatalogueError, Metric
 
-__all__ = ["RATE_INTERVAL", "SCOPE", "Series", "by", "increase", "metric", "quantile", "rate", "scoped", "total"]
+__all__ = ["RATE_INTERVAL", "SCOPE", "Series", "highest", "increase", "metric", "quantile", "rate", "scoped", "total"]
 
 RATE_INTERVAL = "$__rate_interval"
 """Grafana's range for `rate()`: wide enough for the scrape interval, never narrower than a pixel."""
@@ -71,8 +70,12 @@ def scoped(name: str) -> Series:
 
 def total(series: Series, *labels: str) -> str:
     """The sum over everything but these labels."""
-    CATALOGUE.check_labels(series.family.name, dict.fromkeys(labels))
-    return f"sum{by(labels)}({series})"
+    return f"sum{_by(series, labels)}({series})"
+
+
+def highest(series: Series, *labels: str) -> str:
+    """The largest over everything but these labels."""
+    return f"max{_by(series, labels)}({series})"
 
 
 def rate(series: Series, *labels: str) -> str:
@@ -90,17 +93,17 @@ def quantile(q: float, series: Series, *labels: str) -> str:
     if series.family.type != "histogram":
         raise CatalogueError(f"{series.family.name} is no histogram: it has no quantiles")
     buckets = replace(series, suffix="_bucket")
-    return f"histogram_quantile({q:g}, sum{by((*labels, 'le'))}(rate({buckets}[{RATE_INTERVAL}])))"
+    return f"histogram_quantile({q:g}, sum{_by(series, labels, 'le')}(rate({buckets}[{RATE_INTERVAL}])))"
 
 
-def by(labels: Iterable[str]) -> str:
-    """The grouping clause; nothing for no labels."""
-    listed = ", ".join(labels)
+def _by(series: Series, labels: tuple[str, ...], *more: str) -> str:
+    """The grouping clause; nothing for no labels. CatalogueError for a label that the series has not."""
+    CATALOGUE.check_labels(series.family.name, dict.fromkeys(labels))
+    listed = ", ".join((*labels, *more))
     return f" by ({listed}) " if listed else ""
 
 
 def _over_time(function: str, series: Series, labels: tuple[str, ...], span: str) -> str:
     if series.family.type != "counter":
         raise CatalogueError(f"{series.family.name} is a {series.family.type}: only counters have a {function}")
-    CATALOGUE.check_labels(series.family.name, dict.fromkeys(labels))
-    return f"sum{by(labels)}({function}({series}[{span}]))"
+    return f"sum{_by(series, labels)}({function}({series}[{span}]))"

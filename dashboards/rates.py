@@ -13,7 +13,7 @@ from dashboards import thresholds
 from dashboards.promql import Series, metric, total
 from dashboards.thresholds import MIN_EVENTS, Line
 
-__all__ = ["BLOCK", "BOUNCE", "COMPLAINT", "DEFERRAL", "DELIVERY", "HARD", "Rate", "Share"]
+__all__ = ["BLOCK", "BOUNCE", "COMPLAINT", "DEFERRAL", "DELIVERY", "Rate", "Share"]
 
 _RECIPIENTS = ("mtascope_window_recipients", "measure")
 _ATTEMPTS = ("mtascope_window_attempts", "outcome")
@@ -98,14 +98,6 @@ BOUNCE = Rate(
     meaning="recipients bounced, expired or bounced late (when the report came in) / recipients with an outcome",
     line=thresholds.BOUNCE,
     bad=("bounced", "expired", "oob_bounced"),
-)
-HARD = Rate(
-    "Hard bounce rate",
-    part=("hard",),
-    whole=("sent",),
-    meaning="recipients that bounced for good reasons of their own (no such mailbox, domain gone) / with an outcome",
-    line=thresholds.BOUNCE,
-    bad=("hard",),
 )
 BLOCK = Rate(
     "Block rate",

@@ -8,7 +8,7 @@ from dashboards import rates, thresholds
 from dashboards.board import Board, Row
 from dashboards.flow import TERMINAL, latency, per_minute, terminal
 from dashboards.panels import Column, Query, bars, graph, number, provider_table, verdict
-from dashboards.promql import metric, quantile, scoped, total
+from dashboards.promql import highest, metric, quantile, scoped, total
 from dashboards.rates import Rate, Share
 
 __all__ = ["DELIVERY_OVERVIEW"]
@@ -94,7 +94,7 @@ def _oldest() -> stat.Panel:
     return number(
         "Oldest in flight",
         "How long has the longest wait lasted? The age of the oldest recipient without an outcome.",
-        f"max({scoped('mtascope_queue_oldest_age_seconds')})",
+        highest(scoped("mtascope_queue_oldest_age_seconds")),
         unit="s",
         line=thresholds.QUEUE_AGE,
     )
@@ -105,7 +105,7 @@ def _staleness() -> stat.Panel:
         "Data is behind by",
         "May I trust this page? Time between now and the newest record of any node. Large: no mail flows, or its "
         "records do not reach us.",
-        f"time() - max({scoped('mtascope_watermark_timestamp_seconds')})",
+        f"time() - {highest(scoped('mtascope_watermark_timestamp_seconds'))}",
         unit="s",
         line=thresholds.STALENESS,
     )

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import stat, timeseries
 from dashboards import thresholds
 from dashboards.board import Board, Row
 from dashboards.panels import Query, graph, number, verdict
-from dashboards.promql import RATE_INTERVAL, SCOPE, Series, by, increase, metric, quantile, rate, total
+from dashboards.promql import RATE_INTERVAL, SCOPE, Series, highest, increase, metric, quantile, rate, total
 from dashboards.rates import Share
 
 __all__ = ["INFRASTRUCTURE"]
@@ -205,7 +205,7 @@ def _collector_lag() -> timeseries.Panel:
         "Collector behind by",
         "Does the collector keep up? Time since the newest event that was loaded happened; a quiet fleet lags too, so "
         "look at the backlog beside it.",
-        [Query(f"max{by(['instance'])}({_here('mtascope_collector_lag_seconds')})", "{{instance}}")],
+        [Query(highest(_here("mtascope_collector_lag_seconds"), "instance"), "{{instance}}")],
         unit="s",
         line=thresholds.STALENESS,
     )

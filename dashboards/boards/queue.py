@@ -8,7 +8,7 @@ from dashboards import thresholds
 from dashboards.board import Board, Row
 from dashboards.flow import per_minute, received, terminal
 from dashboards.panels import Query, bars, graph, number
-from dashboards.promql import Series, by, quantile, rate, scoped, total
+from dashboards.promql import Series, highest, quantile, rate, scoped, total
 
 __all__ = ["QUEUE_HEALTH"]
 
@@ -57,7 +57,7 @@ def _oldest() -> stat.Panel:
     return number(
         "Oldest message",
         "How long has the longest wait lasted? Oldest recipient in flight, as the logs tell it.",
-        f"max({scoped('mtascope_queue_oldest_age_seconds')})",
+        highest(scoped("mtascope_queue_oldest_age_seconds")),
         unit="s",
         line=thresholds.QUEUE_AGE,
     )
@@ -128,7 +128,7 @@ def _oldest_by_provider() -> timeseries.Panel:
     return graph(
         "Oldest in flight by provider",
         "Whose mail has waited longest? The dashed lines mark one hour and four.",
-        [Query(f"max{by(['provider'])}({scoped('mtascope_queue_oldest_age_seconds')})", "{{provider}}")],
+        [Query(highest(scoped("mtascope_queue_oldest_age_seconds"), "provider"), "{{provider}}")],
         unit="s",
         line=thresholds.QUEUE_AGE,
     )
