@@ -52,16 +52,21 @@ class FollowedFile:
         """How many of `size` stored bytes have not been read."""
         return max(0, size - self._reader.raw_position)
 
-    def refresh(self, *, gone: bool = False) -> bool:
+    @property
+    def deleted(self) -> bool:
+        """No name leads to it any more: once it is closed, nobody can read it."""
+        return os.fstat(self._file.fileno()).st_nlink == 0
+
+    def refresh(self, *, over: bool = False) -> bool:
         """Look at the file's state before reading on; True if it has something to say.
 
-        It is complete when it is marked so, or was deleted (`gone`).
+        It is complete when it is marked so, or when the caller knows that it is `over`.
         """
         status = os.fstat(self._file.fileno())
         grown = self.unread(status.st_size) > 0
         shrunk = status.st_size < self._reader.raw_position
         self.replaced = shrunk or (grown and identity(self._file, complete=True) != self.source)
-        self._for_good = gone or is_complete(status)
+        self._for_good = over or is_complete(status)
         self._complete = self._for_good
         return grown or self._complete or self.replaced
 

@@ -119,12 +119,19 @@ class Tail:
         return present
 
     def _gone(self, key: tuple[int, int]) -> Iterator[FollowedFile]:
-        """A file was deleted or moved away: what can still be read of it is read, then it is forgotten."""
+        """A file that no path leads to now: deleted, moved away, or missed because it was renamed while we looked.
+
+        Its writer may go on for a while, so it is read until it stays quiet. Only one that was deleted ends there.
+        """
         entry = self._entries[key]
         if (file := entry.file) is not None:
-            file.refresh(gone=True)
-            yield file
-            if not file.finished:
+            quiet = self._monotonic() - entry.quiet_since >= self._idle_close
+            if file.refresh(over=quiet and file.deleted):
+                yield file
+                if not file.finished:
+                    entry.quiet_since = self._monotonic()
+                    return
+            elif not quiet:
                 return
         elif missed := _unread(entry):
             _log.warning("%s went away before its last %d bytes were read", entry.found.path, missed)
@@ -147,6 +154,7 @@ class Tail:
             return
         if isinstance(file, FollowedFile):
             entry.file = file
+            entry.quiet_since = self._monotonic()
             self._held[entry.found.key] = entry
         else:
             entry.quiet = entry.found.look

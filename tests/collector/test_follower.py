@@ -185,17 +185,44 @@ def test_a_file_emptied_and_written_anew_is_a_new_source(tmp_path, store, record
     assert len(store.checkpoints) == 2
 
 
-def test_a_deleted_file_is_read_to_its_end_while_it_is_open(tmp_path, store, records, follower):
+def test_a_deleted_file_is_read_until_its_writer_falls_silent(tmp_path, store, records, follower):
+    clock = _Clock()
     path = tmp_path / "log"
     path.write_bytes(records(1))
-    one = follower(tmp_path, store=store)
+    one = follower(tmp_path, store=store, monotonic=clock)
     drain(one)
-    with path.open("ab") as log:
+    with path.open("ab", buffering=0) as log:
         log.write(records(1, start=1))
-    path.unlink()
+        path.unlink()
+        drain(one)
+        log.write(records(1, start=2) + b"cut off")
+        drain(one)
+    assert recipients(store) == expected(3)
+    assert (one.health.files_open, store.receipt.quarantined) == (1, 0)
+    clock.seconds += 61
+    drain(one)
+    assert [item.raw for item in store.quarantined.values()] == [b"cut off"]
+    assert one.health.files_open == 0
+
+
+def test_a_file_that_was_missed_in_one_look_goes_on_where_it_was(tmp_path, store, records, follower):
+    clock = _Clock()
+    path = tmp_path / "logs" / "log"
+    path.parent.mkdir()
+    path.write_bytes(records(1) + records(1, start=1)[:50])
+    one = follower(path.parent, store=store, monotonic=clock)
+    drain(one)
+    away = path.rename(tmp_path / "elsewhere")
+    drain(one)
+    clock.seconds += 61
+    drain(one)
+    assert one.health.files_open == 0
+    away.rename(path)
+    with path.open("ab") as log:
+        log.write(records(1, start=1)[50:])
     drain(one)
     assert recipients(store) == expected(2)
-    assert one.health.files_open == 0
+    assert store.receipt.received == 2
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "zstd"])
