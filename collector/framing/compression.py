@@ -1,20 +1,24 @@
-"""From stored bytes to decoded bytes: plain or zstd, told apart by their first bytes, never by the file's name.
+"""From stored bytes to decoded bytes: plain, zstd, gzip, bzip2 or xz, told apart by their first bytes, never by a name.
 
 A decoder is fed raw bytes as they come and read in portions of about `PORTION` decoded bytes, so that a compression
-bomb costs time and never memory. zstd is fed to the library block by block (RFC 8878 section 3.1.1.2): a block decodes
-to 128 KiB at most, and a half-written one, as at the end of an open segment, waits for its other half.
-Damage is reported after everything that stands before it.
+bomb costs time and never memory. zstd is fed to the library block by block (RFC 8878 section 3.1.1.2), because that
+library cannot be told how much to give: a block decodes to 128 KiB at most, and a half-written one, as at the end of an
+open segment, waits for its other half. Damage is reported after everything that stands before it.
 """
 
 from __future__ import annotations
 
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
 from typing import Protocol
 
 import zstandard
 
 from mta.events.errors import ParseError
 
-__all__ = ["MAX_WINDOW_BYTES", "PORTION", "Decoder", "Plain", "Zstd", "sniff"]
+__all__ = ["MAX_WINDOW_BYTES", "PORTION", "Decoder", "Plain", "Stream", "Zstd", "sniff"]
 
 PORTION = 1 << 20
 """Decoded bytes that one read gives at most, about."""
@@ -23,6 +27,7 @@ MAX_WINDOW_BYTES = 8 << 20
 """The window that RFC 8878 section 3.1.1.1.2 recommends every decoder to support; higher levels than 19 need more."""
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
+_XZ_MEMORY = 80 << 20  # what `xz -9` needs
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _MAX_BLOCK = 128 << 10
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
@@ -37,7 +42,7 @@ class Decoder(Protocol):
 
     @property
     def inside(self) -> bool:
-        """The raw bytes so far end inside a unit (a zstd frame) that says where it ends."""
+        """The raw bytes so far end inside a unit (a zstd frame, a gzip member) that says where it ends."""
 
     def feed(self, raw: bytes) -> None:
         """Take in the next raw bytes."""
@@ -51,11 +56,13 @@ def sniff(head: bytes, *, complete: bool, max_window: int = MAX_WINDOW_BYTES) ->
 
     `complete` says that no more will come.
     """
-    if len(head) < len(_MAGIC) and not complete and (not head or _MAGIC.startswith(head)):
-        return None
     if head.startswith(_MAGIC) or int.from_bytes(head[:4], "little") in _SKIPPABLE:
         return Zstd(max_window=max_window)
-    return Plain()
+    for magic, engine in _ENGINES.items():
+        if head.startswith(magic):
+            return Stream(engine)
+    unsure = any(magic.startswith(head) for magic in (_MAGIC, *_ENGINES))
+    return None if unsure and not complete else Plain()
 
 
 class Plain:
@@ -79,6 +86,95 @@ class Plain:
         """About a portion of decoded bytes."""
         portion, self._raw = self._raw[:PORTION], self._raw[PORTION:]
         return portion
+
+
+class _Engine(Protocol):
+    """A decompressor of the standard library for one stream."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decompressor with the manners of the other two: it keeps the input that it had no room to decode."""
+
+    def __init__(self) -> None:
+        self._engine = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._engine.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._engine.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        return self._engine.decompress(self._engine.unconsumed_tail + data, max_length)
+
+
+_ENGINES: dict[bytes, Callable[[], _Engine]] = {
+    b"\x1f\x8b": _Gzip,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
+}
+
+
+class Stream:
+    """Any number of gzip members, bzip2 or xz streams in a row; zero bytes between and behind them are padding."""
+
+    def __init__(self, engine: Callable[[], _Engine]) -> None:
+        self._start = engine
+        self._engine: _Engine | None = None
+        self._raw = b""
+        self._mute = 0
+        """Bytes that the library has taken in since it last gave anything."""
+        self._damage: str | None = None
+
+    @property
+    def unread(self) -> int:
+        """Raw bytes fed from which nothing has come yet."""
+        return len(self._raw) + self._mute
+
+    @property
+    def inside(self) -> bool:
+        """A stream has begun and not ended."""
+        return self._engine is not None
+
+    def feed(self, raw: bytes) -> None:
+        """Take in the next raw bytes."""
+        self._raw += raw
+
+    def read(self) -> bytes:
+        """About a portion of decoded bytes."""
+        portion = bytearray()
+        try:
+            while not self._damage and len(portion) < PORTION and self._step(portion):
+                pass
+        except (zlib.error, lzma.LZMAError, OSError) as error:
+            self._damage = f"damaged compressed stream: {error}"
+        if self._damage and not portion:
+            raise ParseError(self._damage, reason="damaged")
+        return bytes(portion)
+
+    def _step(self, portion: bytearray) -> bool:
+        """Decode what there is room for; False when that needs more input."""
+        if self._engine is None:
+            self._raw = self._raw.lstrip(b"\x00")
+            if not self._raw:
+                return False
+            self._engine = self._start()
+        raw, self._raw = self._raw, b""
+        data = self._engine.decompress(raw, PORTION - len(portion))
+        portion += data
+        self._mute = 0 if data or self._engine.eof else self._mute + len(raw)
+        if self._engine.eof:
+            self._raw, self._engine = self._engine.unused_data, None
+            return True
+        return bool(data)
 
 
 class Zstd:

@@ -131,9 +131,9 @@ class SegmentReader:
         inside, unread = (self._decoder.inside, self._decoder.unread) if self._decoder else (False, 0)
         detail = "the source ends inside a line"
         if unread:
-            detail = f"the source ends inside a zstd frame, {unread} bytes of it cannot be decoded"
+            detail = f"the source ends inside a compressed stream, {unread} bytes of it cannot be decoded"
         elif inside:
-            detail = "the source ends inside a zstd frame"
+            detail = "the source ends inside a compressed stream"
         yield from self._splitter.rest(detail, lost=unread)
 
     def _decoded(self) -> bytes | None:

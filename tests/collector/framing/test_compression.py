@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import random
 import tracemalloc
 
@@ -10,7 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.framing.compression import PORTION, Decoder, Plain, Zstd, sniff
+from collector.framing.compression import PORTION, Decoder, Plain, Stream, Zstd, sniff
 from mta.events.errors import ParseError
 
 TEXT = b"".join(b"line %d of the segment\n" % n for n in range(300))
@@ -39,7 +42,8 @@ def read_all(decoder: Decoder) -> bytes:
 
 
 def decode(*chunks: bytes) -> bytes:
-    decoder = Zstd()
+    decoder = sniff(b"".join(chunks), complete=True)
+    assert decoder is not None
     found = b""
     for chunk in chunks:
         decoder.feed(chunk)
@@ -54,6 +58,10 @@ STREAMS = {
     "flushed blocks": (streamed(b"a\n", TEXT, b"b\n"), b"a\n" + TEXT + b"b\n"),
     "several frames": (frame(b"a\n") + frame(b"") + streamed(b"b\n"), b"a\nb\n"),
     "skippable frames": (skippable(0) + frame(b"a\n") + skippable(9) + frame(b"b\n"), b"a\nb\n"),
+    "gzip": (gzip.compress(TEXT), TEXT),
+    "gzip members": (gzip.compress(b"a\n") + bytes(7) + gzip.compress(b"b\n") + bytes(5), b"a\nb\n"),
+    "bzip2": (bz2.compress(b"a\n") + bz2.compress(b"b\n"), b"a\nb\n"),
+    "xz": (lzma.compress(b"a\n") + lzma.compress(b"b\n"), b"a\nb\n"),
     "stored blocks": (frame(random.Random(1).randbytes(2000)), random.Random(1).randbytes(2000)),
 }
 
@@ -81,10 +89,12 @@ def test_a_half_written_block_waits_for_its_other_half():
     assert (read_all(decoder), decoder.unread) == (b"second\n", 0)
 
 
-def test_a_bomb_is_read_in_portions():
-    bomb = zstandard.ZstdCompressor(level=19).compress(bytes(200 << 20))
-    assert len(bomb) < 20_000
-    decoder = Zstd()
+@pytest.mark.parametrize("compress", [frame, gzip.compress, bz2.compress, lambda data: lzma.compress(data, preset=1)])
+def test_a_bomb_is_read_in_portions(compress):
+    size = 40 << 20
+    bomb = compress(bytes(size))
+    decoder = sniff(bomb, complete=True)
+    assert decoder is not None
     tracemalloc.start()
     decoder.feed(bomb)
     total = largest = 0
@@ -93,7 +103,7 @@ def test_a_bomb_is_read_in_portions():
         largest = max(largest, len(portion))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert total == 200 << 20
+    assert total == size
     assert largest <= 2 * PORTION
     assert peak < 8 << 20
 
@@ -106,6 +116,27 @@ def test_damage_is_named_after_everything_before_it_and_for_ever():
         with pytest.raises(ParseError, match="damaged zstd stream") as refusal:
             decoder.read()
         assert refusal.value.reason == "damaged"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_damage_in_any_compressed_stream_is_named(compress):
+    raw = compress(b"good\n")
+    decoder = sniff(raw, complete=True)
+    assert decoder is not None
+    decoder.feed(raw + b"garbage" * 3)
+    assert decoder.read() == b"good\n"
+    for _ in range(2):
+        with pytest.raises(ParseError, match="damaged compressed stream"):
+            decoder.read()
+
+
+def test_a_stream_cut_short_tells_how_much_of_it_is_unread():
+    raw = bz2.compress(TEXT)
+    decoder = Stream(bz2.BZ2Decompressor)
+    for byte in raw[:50]:
+        decoder.feed(bytes([byte]))
+        assert decoder.read() == b""
+    assert (decoder.unread, decoder.inside) == (50, True)
 
 
 def test_bytes_behind_the_last_frame_that_are_no_frame_are_damage():
@@ -155,6 +186,12 @@ def test_any_bytes_are_decoded_or_named_as_damage(raw, framed):
         (b"\x28\xb5\x2f\xfd", False, Zstd),
         (skippable(0), False, Zstd),
         (b"plain text", False, Plain),
+        (b"\x1f\x8b", False, Stream),
+        (b"BZ", False, type(None)),
+        (b"BZh9", False, Stream),
+        (b"Bz", False, Plain),
+        (b"\xfd7zXZ", False, type(None)),
+        (b"\xfd7zXZ\x00", False, Stream),
     ],
 )
 def test_the_first_bytes_tell_what_a_stream_is(head, complete, kind):
