@@ -11,7 +11,7 @@ from typing import Literal
 
 from mtascope.demo.chance import draw
 from mtascope.demo.feedback_mails import COMPLAINTS_TO, Taken, complaint, late_bounce
-from mtascope.demo.injector import Injector
+from mtascope.demo.injector import Injector, Outcome
 
 __all__ = ["FeedbackKind", "FeedbackSender"]
 
@@ -87,11 +87,14 @@ class FeedbackSender:
         """Take the first mail, send it, and count it only when its end is known."""
         _, _, kind, mail = heapq.heappop(self._queue)
         counts = self._counts[mail.provider, kind]
-        if kind == "complaints":
-            outcome = await self._injector.send(f"feedback@{mail.host}", [COMPLAINTS_TO], complaint(mail))
-        else:
-            outcome = await self._injector.send("", [mail.sender], late_bounce(mail))
-        counts.pending -= 1
-        counts.sent += outcome.accepted
-        counts.refused += outcome.refused
-        counts.unknown += outcome.unknown
+        outcome = Outcome(unknown=1)  # what it stays if we are cancelled on the way
+        try:
+            if kind == "complaints":
+                outcome = await self._injector.send(f"feedback@{mail.host}", [COMPLAINTS_TO], complaint(mail))
+            else:
+                outcome = await self._injector.send("", [mail.sender], late_bounce(mail))
+        finally:
+            counts.pending -= 1
+            counts.sent += outcome.accepted
+            counts.refused += outcome.refused
+            counts.unknown += outcome.unknown

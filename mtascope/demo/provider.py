@@ -33,11 +33,11 @@ DEMO_POOL = "X-Mtascope-Demo-Pool"
 _NOT_OURS = Behaviour(
     name="not-our-domain", share=0, reply="550 5.7.1 <{recipient}>: Relay access denied: no such domain here"
 )
-_BROKEN_SHARE = 1 / 8
-"""Of the TLS handshakes of a flaky provider."""
+_BREAKS_EVERY = 4
+"""Of a flaky provider's TLS handshakes every fourth breaks off, the second one first."""
 _NO_POOL_IP = "192.0.2.1"
 _HEAD_LIMIT = 64 * 1024
-_DEFERRED_LIMIT, _SEEN_LIMIT = 200_000, 1_000_000
+_DEFERRED_LIMIT, _SEEN_LIMIT = 200_000, 250_000
 _ID_LINE = re.compile(rb"^X-Mtascope-Demo-Id:[ \t]*(\S{1,200})", re.MULTILINE | re.IGNORECASE)
 _POOL_LINE = re.compile(rb"^X-Mtascope-Demo-Pool:[ \t]*(\S{1,200})", re.MULTILINE | re.IGNORECASE)
 
@@ -73,7 +73,7 @@ class Counts:
 
 
 class _Seen:
-    """Remembers what was accepted, in two generations so that memory stays bounded: at least the last million units."""
+    """Remembers what was accepted, in two generations so that memory stays bounded: at least the last 250,000 units."""
 
     def __init__(self, limit: int = _SEEN_LIMIT) -> None:
         self._limit = limit
@@ -160,10 +160,7 @@ class Provider:
     def breaks_handshake(self) -> bool:
         """Whether the TLS handshake that begins now will fail."""
         self.counts.tls_started += 1
-        return (
-            self.profile.starttls == "flaky"
-            and draw(self._stage.seed, self.profile.name, "tls", self.counts.tls_started) < _BROKEN_SHARE
-        )
+        return self.profile.starttls == "flaky" and self.counts.tls_started % _BREAKS_EVERY == 2
 
     def latency(self, *about: object) -> float:
         """Seconds that this provider thinks before it answers."""
@@ -205,8 +202,9 @@ class Provider:
         """Complaints and late bounces: a mail gets at most one of them."""
         sender, recipient = unit
         where = draw(self._stage.seed, self.profile.name, "feedback", sender, recipient)
-        kind: FeedbackKind = "complaints" if where < self.profile.complaint_share else "late_bounces"
-        if where >= self.profile.complaint_share + self.profile.late_bounce_share or self._stage.feedback is None:
+        complaints = self._complaint_share(pool)
+        kind: FeedbackKind = "complaints" if where < complaints else "late_bounces"
+        if where >= complaints + self.profile.late_bounce_share or self._stage.feedback is None:
             return
         mail = Taken(
             provider=self.profile.name,
@@ -219,6 +217,13 @@ class Provider:
             token=token(self._stage.seed, self.profile.name, sender, recipient),
         )
         self._stage.feedback(kind, mail)
+
+    def _complaint_share(self, pool: str | None) -> float:
+        """What the scenario says, at a provider that runs a loop; elsewhere nobody can complain."""
+        if not self.profile.complaint_share:
+            return 0.0
+        stirred = self._stage.scenario.complaint_share(self.profile.name, pool, self._stage.now())
+        return max(self.profile.complaint_share, stirred)
 
     def _forget(self, units: Sequence[tuple[str, str]]) -> None:
         for unit in units:

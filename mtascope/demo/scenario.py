@@ -21,7 +21,7 @@ CYCLE = 600.0
 
 
 class Phase(BaseModel):
-    """From `since` until `until` of the run, either providers behave otherwise or a campaign's list is bad."""
+    """From `since` until `until` of the run, providers behave otherwise, people complain, or a list is bad."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +33,8 @@ class Phase(BaseModel):
     campaign: str | None = None
     gone: Share = 0.0
     """Share of the campaign's recipients that no longer exist."""
+    complaint_share: Share = 0.0
+    """Of the mails that these providers take, those that are complained about, where that is more than usual."""
 
     @model_validator(mode="after")
     def _can_be_known(self) -> Phase:
@@ -41,6 +43,10 @@ class Phase(BaseModel):
         if self.pool and self.behaviour and self.behaviour.phase != "dot":
             raise ValueError("the pool of a mail is known only after its final dot")
         return self
+
+    def concerns(self, provider: str, pool: str | None) -> bool:
+        """Whether it is about mail of `pool` (None: not known yet) at this provider."""
+        return (not self.providers or provider in self.providers) and self.pool in (None, pool)
 
 
 class Scenario(BaseModel):
@@ -62,11 +68,12 @@ class Scenario(BaseModel):
         return [
             phase.behaviour
             for phase in now
-            if phase.behaviour is not None
-            and phase.behaviour.phase == stage
-            and (not phase.providers or provider in phase.providers)
-            and phase.pool in (None, pool)
+            if phase.behaviour is not None and phase.behaviour.phase == stage and phase.concerns(provider, pool)
         ]
+
+    def complaint_share(self, provider: str, pool: str | None, now: tuple[Phase, ...]) -> float:
+        """Of the phases `now` active, the largest share of complaints about mail of `pool` at one provider."""
+        return max((phase.complaint_share for phase in now if phase.concerns(provider, pool)), default=0.0)
 
 
 class _File(BaseModel):

@@ -198,6 +198,20 @@ async def test_late_bounces_come_back_to_the_envelope_sender(session: Session, o
     assert report.recipients[0].final_recipient == "ann@knit-and-purl.example"
 
 
+async def test_a_complaint_waits_for_an_mta_that_is_away(session: Session, offer: Any, sink: Any) -> None:
+    mails: list[bytes] = []
+    async with sink([]) as port:
+        pass
+    loud = only("yahoo", complaint_share=1.0, behaviours=(PROFILES["yahoo"].unknown_mailbox,))
+    async with fleet(loud, feedback_port=port) as providers, session(providers.ports["yahoo"]) as client:
+        await offer(client, "bounce+7@bounces.mtascope.test", "ann@yahoo.com")
+        await asyncio.sleep(0.02)
+        assert providers.snapshot()["providers"]["yahoo"]["complaints"]["pending"] == 1
+        async with sink(mails, port=port):
+            await _until(lambda: providers.snapshot()["providers"]["yahoo"]["complaints"]["sent"] == 1)
+    assert len(mails) == 1
+
+
 @pytest.mark.e2e
 async def test_the_process_says_when_it_is_ready_and_reports_at_its_end(
     tmp_path: Path, session: Session, offer: Any

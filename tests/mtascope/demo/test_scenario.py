@@ -45,6 +45,13 @@ def test_only_mail_of_the_listed_pool_is_blocked() -> None:
     assert scenario.overlay("gmail", "dot", "shared", now) == []
 
 
+def test_a_bad_list_makes_people_complain_about_its_pool() -> None:
+    scenario = load_scenario("bad-list")
+    assert scenario.complaint_share("yahoo", "shared", scenario.active(15, 30)) == 0.02
+    assert scenario.complaint_share("yahoo", "marketing", scenario.active(15, 30)) == 0.0
+    assert scenario.complaint_share("yahoo", "shared", scenario.active(1, 30)) == 0.0
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_scenarios_speak_of_providers_pools_and_campaigns_that_exist(name: str) -> None:
     providers = {profile.name for profile in load_profiles()}
