@@ -161,10 +161,10 @@ class Dispatcher:
         await self._conclude(message, _Result(reply))
 
     def _put(self, destination: Destination, message: Message) -> None:
-        lane = self._lanes.get(destination.site)
+        lane = self._lanes.get(destination.lane)
         if lane is None:
             lane = Lane(destination, self._settings.connection_limit, self._settings.retry_interval)
-            self._lanes[destination.site] = lane
+            self._lanes[destination.lane] = lane
         lane.destination = destination
         lane.put(message)
         self._staff(lane)
@@ -180,7 +180,7 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("delivery to %s failed", lane.destination.site, exc_info=error)
         if not lane.tasks and not lane.waiting:
-            self._lanes.pop(lane.destination.site, None)
+            self._lanes.pop(lane.destination.lane, None)
         else:
             self._staff(lane)
 

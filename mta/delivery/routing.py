@@ -41,10 +41,15 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The hosts for a domain in the order in which to try them. Domains with the same hosts share one `site`."""
+    """The hosts for a domain in the order in which to try them.
+
+    Domains with the same mail hosts share one `site`, which is the name that the log shows, and one `lane`, which is
+    what limits apply to. For MX they are the same; two routes may log one host name and still lead to two places.
+    """
 
     site: str
     hosts: tuple[Host, ...]
+    lane: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,8 @@ class Router:
             if allowed:
                 hosts.append(Host(name, tuple(allowed[:_MAX_ADDRESSES]), self._port))
         if hosts:
-            return Destination(site_name([host.name for host in hosts]), tuple(hosts)), _clamp(ttl)
+            site = site_name([host.name for host in hosts])
+            return Destination(site, tuple(hosts), lane=site), _clamp(ttl)
         if trouble is not None:
             return trouble, _MIN_TTL
         why = "point only to prohibited addresses" if prohibited else "have no address"
@@ -156,7 +162,8 @@ def site_name(names: Sequence[str]) -> str:
 
 
 def _routed(route: Route) -> Destination:
-    return Destination(route.host, (Host(route.host, (str(route.address),), route.port),))
+    host = Host(route.host, (str(route.address),), route.port)
+    return Destination(route.host, (host,), lane=f"{route.host} [{route.address}]:{route.port}")
 
 
 def _dns_trouble(what: str, error: DNSException) -> SmtpReply:

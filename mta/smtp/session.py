@@ -6,7 +6,8 @@ What is added to the stock class, and why:
 - enhanced status codes (RFC 2034) on every answer;
 - addresses of the common form are read without the full e-mail grammar, which costs a third of a session's time;
 - DATA has its own time limit, and time-outs are announced with 421 instead of a silent close;
-- a connection over the limits is answered 421 and closed before it costs a session.
+- a connection over the limits is answered 421 and closed before it costs a session;
+- authentication is not there: nobody could log in yet.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mta.events.reply import SmtpReply, parse_reply
 __all__ = ["Session", "SessionOwner"]
 
 _PLAIN_PATH = re.compile(r"\s*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}|)>")
+_PATH = re.compile(r"\s*<(?:\"|[^\"\s>]*>)")
+"""What may be left to the full grammar: something in angle brackets, without blanks unless it is quoted."""
 _CODE = re.compile(r"([245])\d\d[ ](?!\1\.\d)")
 _ENHANCED = {
     250: "2.0.0",
@@ -78,7 +81,9 @@ class Session(SMTP):
         self.client_ip = ""
         self.in_data = False
         self.session_id = str(uuid4())
-        self._smtp_methods = {name: self._remembering(name, method) for name, method in self._smtp_methods.items()}
+        self._smtp_methods = {
+            name: self._remembering(name, method) for name, method in self._smtp_methods.items() if name != "AUTH"
+        }
 
     def _remembering(self, name: str, method: _Command) -> _Command:
         async def run(arg: str | None) -> None:
@@ -151,9 +156,9 @@ class Session(SMTP):
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         found = _PLAIN_PATH.match(arg)
-        if found is None:
-            return super()._getaddr(arg)
-        return found[1] or "<>", arg[found.end() :]
+        if found is not None:
+            return found[1] or "<>", arg[found.end() :]
+        return super()._getaddr(arg) if _PATH.match(arg) else (None, None)
 
 
 def _with_enhanced(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import count
 from uuid import UUID
@@ -13,6 +14,10 @@ import orjson
 import pytest
 import zstandard
 from aiosmtpd.smtp import SMTP
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mta.settings import MtaSettings
 from mta.worker import Worker, WorkerPaths
@@ -182,6 +187,9 @@ class _PeerSession(SMTP):
                 return
         super().connection_made(transport)
 
+    async def push(self, status):
+        await super().push(status.encode("utf8", "surrogateescape") if isinstance(status, str) else status)
+
     def connection_lost(self, error):
         self.peer.open -= 1
         if self.session is not None and self.transport is not None:
@@ -318,3 +326,35 @@ async def start_worker(tmp_path):
             await each.worker.stop()
         for record in each.log:
             check_record(record)
+
+
+# Certificates
+
+
+def _make_certificate(folder):
+    """A self-signed certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def make_certificate():
+    """Makes a self-signed certificate and key in a folder; their paths."""
+    return _make_certificate
