@@ -14,6 +14,7 @@ The order inside the transaction:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import duckdb
 
@@ -55,7 +56,8 @@ class Loader:
             receipt = self._apply(batch, now)
             con.commit()
         except BaseException:
-            con.rollback()
+            with suppress(duckdb.TransactionException):  # a commit that failed has ended the transaction already
+                con.rollback()
             con.execute("DELETE FROM staged")
             self._remember()
             raise

@@ -44,11 +44,11 @@ class Ratio:
 
 
 def wilson(num: int, den: int) -> tuple[float, float]:
-    """The Wilson score interval at 95 % for `num` of `den`, `den` > 0."""
+    """The Wilson score interval at 95 % for `num` of `den`, `den` > 0; exactly 0 and 1 at its ends."""
     share, z2 = num / den, _Z * _Z
     centre = (share + z2 / (2 * den)) / (1 + z2 / den)
     spread = _Z * math.sqrt(share * (1 - share) / den + z2 / (4 * den * den)) / (1 + z2 / den)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
+    return (max(0.0, centre - spread) if num else 0.0, min(1.0, centre + spread) if num < den else 1.0)
 
 
 def floor_of(threshold: Threshold) -> int:

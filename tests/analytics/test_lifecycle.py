@@ -144,20 +144,20 @@ def rolled(store: Store) -> list[tuple[Any, ...]]:
     return store.query(summed(f"SELECT {columns} FROM rollup") + " ORDER BY ALL")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_any_order_repetition_and_batching_gives_the_figures_of_a_plain_recount(
     seed: int, tmp_path_factory: pytest.TempPathFactory, store_at: Callable[[Path], Store]
 ) -> None:
     rng = random.Random(seed)
-    events = history(rng, 40)
+    events = history(rng, 30)
     expected = recount(events)
     arriving = events + rng.choices(events, k=20)
     rng.shuffle(arriving)
     path = Path(tmp_path_factory.mktemp("any")) / "store.duckdb"
     with store_at(path) as store:
         while arriving:
-            size = rng.randrange(1, 60)
+            size = rng.randrange(1, 90)
             batch, arriving = arriving[:size], arriving[size:]
             receipt = store.load(Batch("test", [(event,) for event in batch]))
             assert receipt.adds_up

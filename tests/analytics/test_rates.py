@@ -1,0 +1,122 @@
+"""Rates say what was divided by what, and judge only where there is volume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from analytics.rates import RATES, Question, ask
+from analytics.ratios import Threshold, floor_of, ratio, wilson
+from analytics.store import Store
+from mta.events.errors import SettingsError
+from mta.events.event import Event, EventType
+from mta.events.instants import HOUR, MINUTE
+from mta.events.intake import Batch
+from mta.events.reply import SmtpReply
+
+START = 1_780_000_000_000_000 // MINUTE * MINUTE
+COMPLAINTS = Threshold(0.001, 0.003)
+
+
+def mail(number: int, domain: str, kind: EventType = EventType.DELIVERY, code: int = 250) -> list[Event]:
+    received = Event(
+        type=EventType.RECEPTION,
+        time=START + number,
+        node="n",
+        mta="kumomta",
+        queue_id=f"{domain}{number}",
+        recipient=f"u{number}@{domain}",
+        created=START + number,
+        tenant="red" if number % 2 else "blue",
+    )
+    ended = replace(received, type=kind, time=START + HOUR + number, attempt=1, reply=SmtpReply(code, None, "said"))
+    return [received, ended]
+
+
+def load(store: Store, *events: Event) -> None:
+    assert store.load(Batch("test", [(event,) for event in events])).adds_up
+
+
+def test_wilson_of_nothing_in_n_ends_near_the_rule_of_three() -> None:
+    low, high = wilson(0, 1000)
+    assert low == 0
+    assert high == pytest.approx(3.84 / 1003.84, rel=1e-3)
+
+
+@pytest.mark.parametrize(("line", "floor"), [(0.03, 34), (0.001, 1000), (0.05, 20)])
+def test_the_floor_is_where_a_single_event_cannot_cross_the_line(line: float, floor: int) -> None:
+    assert floor_of(Threshold(line, 2 * line)) == floor
+
+
+@pytest.mark.parametrize(
+    ("num", "den", "verdict"),
+    [
+        (0, 0, "no_data"),
+        (None, 5000, "no_data"),
+        (1, 999, "insufficient"),  # one complaint would already be above 0.1 %
+        (0, 1000, "good"),
+        (4, 1200, "insufficient"),  # above the line, but by fewer than five events
+        (5, 4000, "warning"),
+        (12, 4000, "bad"),
+    ],
+)
+def test_a_verdict_needs_volume(num: int | None, den: int, verdict: str) -> None:
+    assert ratio(num, den, COMPLAINTS).verdict == verdict
+
+
+def test_a_provider_without_a_feedback_loop_has_no_complaint_rate_rather_than_zero(store: Store) -> None:
+    load(store, *(event for n in range(50) for event in mail(n, "gmail.com") + mail(n, "yahoo.com")))
+    rates = {row.key["provider"]: row.rates["complaint_rate"] for row in ask(store, Question())}
+    assert (rates["gmail"].value, rates["gmail"].verdict) == (None, "no_data")
+    assert (rates["yahoo"].num, rates["yahoo"].den, rates["yahoo"].value) == (0, 50, 0.0)
+
+
+def test_in_flight_stays_out_of_the_denominator_and_is_shown(store: Store) -> None:
+    events = [event for n in range(10) for event in mail(n, "gmail.com")]
+    load(store, *events[:-2], events[-2])  # the last one has only been received
+    [row] = ask(store, Question())
+    assert (row.counts["injected"], row.counts["in_flight"], row.counts["sent"]) == (10, 1, 9)
+    assert row.rates["delivery_rate"].value == 1.0
+    assert row.rates["completion"].value == 0.9
+
+
+def test_the_two_clocks_put_a_delivery_where_it_was_sent_or_where_it_happened(store: Store) -> None:
+    load(store, *mail(0, "gmail.com"))
+    sent_then = Question(by=(), since=START, until=START + MINUTE)
+    [cohort] = ask(store, sent_then)
+    [event] = ask(store, replace(sent_then, clock="event"))
+    [later] = ask(store, replace(sent_then, clock="event", since=START + HOUR, until=START + HOUR + MINUTE))
+    assert (cohort.counts["injected"], cohort.counts["delivered"]) == (1, 1)
+    assert (event.counts["injected"], event.counts["delivered"]) == (1, 0)
+    assert (later.counts["injected"], later.counts["delivered"]) == (0, 1)
+
+
+@pytest.mark.parametrize("view", ["event", "cohort"])
+def test_figures_of_the_rollup_and_of_the_recipients_are_the_same(store: Store, view: str) -> None:
+    kinds = (EventType.DELIVERY, EventType.BOUNCE, EventType.DEFERRAL)
+    load(store, *(event for n in range(90) for event in mail(n, "outlook.com", kinds[n % 3], (250, 550, 421)[n % 3])))
+    rolled = ask(store, Question(by=("provider",), clock=view))  # type: ignore[arg-type]
+    split = ask(store, Question(by=("provider", "tenant"), clock=view))  # type: ignore[arg-type]
+    for name, value in rolled[0].counts.items():
+        assert value == sum(row.counts[name] for row in split), name
+
+
+def test_where_selects_and_is_never_read_as_sql(store: Store) -> None:
+    load(store, *(event for n in range(10) for event in mail(n, "gmail.com")))
+    [red] = ask(store, Question(by=(), where={"tenant": ["red"]}))
+    [none] = ask(store, Question(by=(), where={"tenant": ["red' OR 1=1; DROP TABLE event; --"]}))
+    assert (red.counts["injected"], none.counts["injected"]) == (5, 0)
+    assert store.query("SELECT count(*) FROM event") == [(20,)]
+
+
+def test_an_unknown_dimension_is_refused_with_the_ones_there_are() -> None:
+    with pytest.raises(SettingsError, match=r"'colour' is no dimension.*provider"):
+        Question(by=("colour",))
+
+
+def test_every_rate_is_made_of_counts_that_exist(store: Store) -> None:
+    load(store, *mail(0, "gmail.com"))
+    [row] = ask(store, Question())
+    for rate in RATES:
+        assert {*rate.numerator, *rate.denominator} <= set(row.counts)
