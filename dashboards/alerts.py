@@ -2,7 +2,7 @@
 
 Verdicts on mail compare event-time window gauges, never the rate of a counter: a backfill of old logs moves counters
 but no window, and so wakes nobody. A spike must be high in itself, high against the provider's own past, and rest on
-enough mail; a provider without a past is judged by level alone.
+enough mail. A provider without a past is assumed to have an ordinary one.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ class _Judged:
     def spike(self, window: str) -> str:
         """High in itself, on enough mail, and not what this provider's past makes normal."""
         ratio, line = self.ratio.where(window=window), self.rate.line
+        provider = f"min by ({', '.join(_PROVIDER)})"
+        past = f"({provider} ({self.baseline}) or 0 * {provider} ({ratio}) + {line.usual:g})"
         return (
             f"(\n  {ratio} >= {line.critical:g}\n"
             f"  and {self.whole.where(window=window)} >= {line.floor}\n"
             f"  and {self.part.where(window=window)} >= {MIN_EVENTS}\n)\n"
             f"unless {_SAME_PROVIDER} (\n"
-            f"  {ratio} <= {_SAME_PROVIDER} {SPIKE_FACTOR} * min by ({', '.join(_PROVIDER)}) ({self.baseline})\n)"
+            f"  {ratio} <= {_SAME_PROVIDER} {SPIKE_FACTOR} * {past}\n)"
         )
 
     def numbers(self, window: str) -> str:

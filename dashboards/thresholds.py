@@ -37,11 +37,15 @@ MIN_EVENTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Two bounds on a number. `high_is_bad` says on which side of them trouble lies. Equal bounds: bad at once."""
+    """Two bounds on a number. `high_is_bad` says on which side of them trouble lies. Equal bounds: bad at once.
+
+    `usual` is what to assume of a provider whose past is unknown, where an alert compares with the past.
+    """
 
     warning: float
     critical: float
     high_is_bad: bool = True
+    usual: float = 0.0
 
     def __post_init__(self) -> None:
         if self.warning != self.critical and (self.warning < self.critical) != self.high_is_bad:
@@ -60,10 +64,10 @@ class Line:
 
 DELIVERY = Line(0.97, 0.95, high_is_bad=False)
 """Share of recipients with an outcome that were delivered."""
-BOUNCE = Line(0.03, 0.05)
+BOUNCE = Line(0.03, 0.05, usual=0.02)
 """Share of recipients with an outcome that bounced, expired or came back late."""
-DEFERRAL = Line(0.10, 0.25)
-"""Share of attempts that the provider answered with a 4xx."""
+DEFERRAL = Line(0.10, 0.25, usual=0.20)
+"""Share of attempts that the provider answered with a 4xx. Greylisting alone makes it one in two for a newcomer."""
 COMPLAINT = Line(0.001, 0.003)
 """Share of delivered recipients that complained: where Gmail and Yahoo ask senders to stay, and where they block."""
 TLS = Line(0.99, 0.95, high_is_bad=False)
