@@ -21,6 +21,7 @@ from zlib import crc32
 
 import orjson
 
+from collector.formats.fields import first_text, kind_of, mapping, missing, number, text, texts, wrong
 from collector.formats.outcome import BLANK, Ignored, LineParser, Outcome
 from collector.quarantine import Reason
 from mta.events.errors import LimitExceeded, ParseError
@@ -38,7 +39,7 @@ _LOCAL_MARK = "KumoMTA internal: "
 _LOCAL_TYPES = frozenset(
     {EventType.EXPIRATION, EventType.ADMIN_BOUNCE, EventType.DELAYED, EventType.REJECTION, EventType.REBIND}
 )
-_DIRECTIONS: dict[Any, Direction] = {direction.value: direction for direction in Direction}
+_DIRECTIONS: dict[str | None, Direction] = {direction.value: direction for direction in Direction}
 _MESSAGE_ID_KEYS = ("message_id", "message-id", "Message-ID")
 _MESSAGE_ID_HEADER = re.compile(r"^message-id:[ \t]*(?:\r?\n[ \t]+)?([^\s>]{1,998}>?)", re.IGNORECASE | re.MULTILINE)
 _SUCCESSOR = re.compile(r"\bnew id is ([0-9A-Za-z-]{1,64})")
@@ -69,46 +70,46 @@ def parse_line(line: bytes, node: str = "") -> Outcome:
             return BLANK
         raise ParseError(f"not JSON: {error}", reason=Reason.MALFORMED) from None
     if type(record) is not dict:
-        raise ParseError(f"a JSON object was expected, not {_kind(record)}", reason=Reason.MALFORMED)
+        raise ParseError(f"a JSON object was expected, not {kind_of(record)}", reason=Reason.MALFORMED)
     return parse_record(record, node)
 
 
 def parse_record(record: dict[str, Any], node: str = "") -> Outcome:
     """The outcome of one decoded record, as lines and webhook bodies carry it. Raises ParseError naming the field."""
     event_type = _event_type(record)
-    campaign, tenant, domain = _queue(_text(record, "queue") or "")
+    campaign, tenant, domain = _queue(text(record, "queue") or "")
     if (ignored := _not_ours(record, domain)) is not None:
         return ignored
     recipients = _recipients(record, event_type)
     reply = _reply(record)
     peer_host, peer_ip, has_peer = _peer(record)
-    meta = _object(record, "meta")
-    attempts = _number(record, "num_attempts", 2**31)
+    meta = mapping(record, "meta")
+    attempts = number(record, "num_attempts", 2**31)
     time, created = _instants(record)
     first = Event(
         type=event_type,
         time=time,
-        node=_text(record, "nodeid") or node,
+        node=text(record, "nodeid") or node,
         mta="mtascope" if "mtascope_seq" in meta else "kumomta",
         queue_id=_queue_id(record, event_type),
         recipient=recipients[0],
         ordinal=_ordinal(record, event_type, reply, peer_ip),
         created=created,
         attempt=attempts + 1 if attempts is not None and event_type.is_attempt else None,
-        direction=_DIRECTIONS.get(meta.get("mtascope_direction"), Direction.OUTBOUND) if meta else Direction.OUTBOUND,
+        direction=_DIRECTIONS.get(_meta_text(meta, "mtascope_direction"), Direction.OUTBOUND),
         origin=_origin(record, event_type, reply, has_peer=has_peer),
-        sender=_text(record, "sender"),
+        sender=text(record, "sender"),
         message_id=_message_id(record, meta),
-        size=_number(record, "size", 2**63) or None,  # 0: the body was not in memory
+        size=number(record, "size", 2**63) or None,  # 0: the body was not in memory
         reply=reply,
         peer_host=peer_host,
         peer_ip=peer_ip,
-        source=_text(record, "egress_source") or None,
+        source=text(record, "egress_source") or None,
         source_ip=_source_ip(record),
-        pool=_text(record, "egress_pool") or None,
+        pool=text(record, "egress_pool") or None,
         tenant=tenant or _meta_text(meta, "tenant"),
         campaign=campaign or _meta_text(meta, "campaign"),
-        tls_version=_text(record, "tls_protocol_version") or None,
+        tls_version=text(record, "tls_protocol_version") or None,
     )
     if event_type in _EXTENSIONS:
         return _EXTENSIONS[event_type](record, first, recipients)
@@ -121,9 +122,9 @@ def parse_record(record: dict[str, Any], node: str = "") -> Outcome:
 
 
 def _event_type(record: dict[str, Any]) -> EventType:
-    name = _text(record, "type")
+    name = text(record, "type")
     if name is None:
-        raise _missing("type")
+        raise missing("type")
     event_type = KUMOMTA_TYPES.get(name)
     if event_type is None:
         raise ParseError(f"unknown record type {name[:64]!r}", reason=Reason.UNKNOWN_TYPE, where="type")
@@ -151,9 +152,9 @@ def _queue(name: str) -> tuple[str, str, str]:
 
 
 def _queue_id(record: dict[str, Any], event_type: EventType) -> str:
-    spool_id = _text(record, "id")
+    spool_id = text(record, "id")
     if not spool_id and event_type is not EventType.REJECTION:
-        raise _missing("id")
+        raise missing("id")
     return spool_id or ""
 
 
@@ -167,13 +168,13 @@ def _recipients(record: dict[str, Any], event_type: EventType) -> list[str]:
     elif type(value) is list and all(type(one) is str for one in value):
         found = value
     else:
-        raise _wrong("recipient", "a string or an array of strings", value)
+        raise wrong("recipient", "a string or an array of strings", value)
     if len(found) > MAX_RECIPIENTS:
         raise LimitExceeded(f"{len(found)} recipients, at most {MAX_RECIPIENTS} are read", where="recipient")
     if event_type is EventType.REJECTION:
         return found or [""]
     if not found or not all(found):
-        raise _missing("recipient")
+        raise missing("recipient")
     return found
 
 
@@ -181,18 +182,18 @@ def _instants(record: dict[str, Any]) -> tuple[int, int | None]:
     """When it happened and when the message entered the spool."""
     time = _instant(record, "event_time", "timestamp")
     if time is None:
-        raise _missing("event_time or timestamp")
+        raise missing("event_time or timestamp")
     return time, _instant(record, "created_time", "created")
 
 
 def _instant(record: dict[str, Any], precise: str, coarse: str) -> int | None:
     """The precise stamp if there is one, else the one in whole seconds."""
-    text = _text(record, precise)
-    if text is None:
-        seconds = _number(record, coarse, _LATEST // SECOND)
+    stamp = text(record, precise)
+    if stamp is None:
+        seconds = number(record, coarse, _LATEST // SECOND)
         return None if seconds is None else seconds * SECOND
     try:
-        instant = parse_instant(text)
+        instant = parse_instant(stamp)
     except ValueError:
         raise ParseError("no RFC 3339 time stamp with a zone", reason=Reason.MALFORMED, where=precise) from None
     if not 0 <= instant < _LATEST:
@@ -207,7 +208,7 @@ def _ordinal(record: dict[str, Any], event_type: EventType, reply: SmtpReply | N
     """
     if event_type is not EventType.REJECTION or record.get("event_time") is not None:
         return 0
-    told = (record.get("session_id"), peer_ip, record.get("sender"), reply and reply.command, reply and reply.text)
+    told = (text(record, "session_id"), peer_ip, text(record, "sender"), reply and reply.command, reply and reply.text)
     return crc32(repr(told).encode("utf8", "replace")) >> 1
 
 
@@ -216,23 +217,23 @@ def _reply(record: dict[str, Any]) -> SmtpReply | None:
     if response is None:
         return None
     if type(response) is not dict:
-        raise _wrong("response", "an object", response)
-    text = _text(response, "content", "response.") or ""
+        raise wrong("response", "an object", response)
+    content = text(response, "content", "response.") or ""
     enhanced = _enhanced(response.get("enhanced_code"))
-    if enhanced is None and text[:1] in {"2", "4", "5"} and (enhanced := EnhancedStatus.parse(text)):
-        text = text.lstrip("0123456789.").lstrip(" -")
-    command = (_text(response, "command", "response.") or "").strip()  # the whole line, with its CRLF
-    return SmtpReply(_number(response, "code", 1000, "response."), enhanced, text, command or None)
+    if enhanced is None and content[:1] in {"2", "4", "5"} and (enhanced := EnhancedStatus.parse(content)):
+        content = content.lstrip("0123456789.").lstrip(" -")
+    command = (text(response, "command", "response.") or "").strip()  # the whole line, with its CRLF
+    return SmtpReply(number(response, "code", 1000, "response."), enhanced, content, command or None)
 
 
 def _enhanced(value: Any) -> EnhancedStatus | None:
     if value is None:
         return None
     if type(value) is not dict:
-        raise _wrong("response.enhanced_code", "an object", value)
+        raise wrong("response.enhanced_code", "an object", value)
     parts = (value.get("class"), value.get("subject"), value.get("detail"))
     if any(type(part) is not int for part in parts):
-        raise _wrong("response.enhanced_code", "class, subject and detail as integers", None)
+        raise wrong("response.enhanced_code", "class, subject and detail as integers", None)
     return _status(*parts)
 
 
@@ -263,14 +264,14 @@ def _peer(record: dict[str, Any]) -> tuple[str | None, str | None, bool]:
     if peer is None:
         return None, None, False
     if type(peer) is not dict:
-        raise _wrong("peer_address", "an object", peer)
-    name, address = _text(peer, "name", "peer_address."), _text(peer, "addr", "peer_address.")
+        raise wrong("peer_address", "an object", peer)
+    name, address = text(peer, "name", "peer_address."), text(peer, "addr", "peer_address.")
     return (name.rstrip(".") or None) if name else None, _ip(address) if address else None, True
 
 
 def _source_ip(record: dict[str, Any]) -> str | None:
-    source = _object(record, "source_address")
-    address = _text(source, "address", "source_address.") if source else None
+    source = mapping(record, "source_address")
+    address = text(source, "address", "source_address.") if source else None
     return _ip(address) if address else None
 
 
@@ -291,8 +292,8 @@ def _ip(address: str) -> str | None:
 
 def _message_id(record: dict[str, Any], meta: dict[str, Any]) -> str | None:
     """From the logged headers, whatever their spelling, else from the meta data; without angle brackets."""
-    for name, value in _object(record, "headers").items():
-        if name.lower() == "message-id" and (found := _bare_id(_first_text("headers", value))):
+    for name, value in mapping(record, "headers").items():
+        if name.lower() == "message-id" and (found := _bare_id(first_text(value, "headers"))):
             return found
     for key in _MESSAGE_ID_KEYS if meta else ():
         if found := _bare_id(_meta_text(meta, key)):
@@ -300,8 +301,12 @@ def _message_id(record: dict[str, Any], meta: dict[str, Any]) -> str | None:
     return None
 
 
-def _bare_id(text: str | None) -> str | None:
-    return (text.strip().removeprefix("<").removesuffix(">").strip() or None) if text else None
+def _bare_id(written: str | None) -> str | None:
+    return (_without_brackets(written) or None) if written else None
+
+
+def _without_brackets(written: str) -> str:
+    return written.strip().removeprefix("<").removesuffix(">").strip()
 
 
 # --- types that say more ------------------------------------------------------------------------------------
@@ -311,12 +316,12 @@ def _complaint(record: dict[str, Any], event: Event, _mailboxes: list[str]) -> O
     """One event for each original recipient that the report names, or one without if it names none."""
     report = record.get("feedback_report")
     if report is None:
-        raise _missing("feedback_report")
+        raise missing("feedback_report")
     if type(report) is not dict:
-        raise _wrong("feedback_report", "an object", report)
+        raise wrong("feedback_report", "an object", report)
     complaint = replace(
         event,
-        feedback_type=_text(report, "feedback_type", "feedback_report.") or None,
+        feedback_type=text(report, "feedback_type", "feedback_report.") or None,
         original_message_id=_original_message_id(report),
     )
     return tuple(
@@ -327,13 +332,13 @@ def _complaint(record: dict[str, Any], event: Event, _mailboxes: list[str]) -> O
 
 def _original_recipients(report: dict[str, Any]) -> list[str]:
     """What the report says, else what KumoMTA's own trace header in the returned message says."""
-    named = _texts("feedback_report.original_rcpto_to", report.get("original_rcpto_to"))
+    named = texts(report.get("original_rcpto_to"), "feedback_report.original_rcpto_to")
     if not named:
         trace = report.get("supplemental_trace")
-        named = _texts("feedback_report.supplemental_trace", trace.get("recipient")) if type(trace) is dict else []
+        named = texts(trace.get("recipient"), "feedback_report.supplemental_trace") if type(trace) is dict else []
     if len(named) > MAX_RECIPIENTS:
         raise LimitExceeded(f"{len(named)} recipients in a report", where="feedback_report")
-    return [bare for text in named if (bare := text.strip().removeprefix("<").removesuffix(">").strip())]
+    return [bare for address in named if (bare := _without_brackets(address))]
 
 
 def _original_message_id(report: dict[str, Any]) -> str | None:
@@ -343,11 +348,11 @@ def _original_message_id(report: dict[str, Any]) -> str | None:
         try:
             message = bytes(message[:_HEADER_BLOCK]).decode("utf8", "replace")
         except (TypeError, ValueError):
-            raise _wrong("feedback_report.original_message", "a string or an array of bytes", message) from None
+            raise wrong("feedback_report.original_message", "a string or an array of bytes", message) from None
     if message is None:
         return None
     if type(message) is not str:
-        raise _wrong("feedback_report.original_message", "a string or an array of bytes", message)
+        raise wrong("feedback_report.original_message", "a string or an array of bytes", message)
     header = re.split(r"\r?\n\r?\n", message[:_HEADER_BLOCK], maxsplit=1)[0]
     found = _MESSAGE_ID_HEADER.search(header)
     return _bare_id(found[1]) if found else None
@@ -355,7 +360,7 @@ def _original_message_id(report: dict[str, Any]) -> str | None:
 
 def _out_of_band(record: dict[str, Any], event: Event, recipients: list[str]) -> Outcome:
     """`recipient` is whom the bounce is about, `sender` the original return path; `id` and `meta` are the report's."""
-    original_id = _bare_id(_meta_text(_object(record, "meta"), "original_message_id"))
+    original_id = _bare_id(_meta_text(mapping(record, "meta"), "original_message_id"))
     bounce = replace(event, original_message_id=original_id)
     return tuple(replace(bounce, recipient=one, original_recipient=one) for one in recipients)
 
@@ -374,73 +379,7 @@ _EXTENSIONS = {
 }
 
 
-# --- typed access -------------------------------------------------------------------------------------------
-
-
-def _text(record: dict[str, Any], key: str, within: str = "") -> str | None:
-    """A string or nothing. `within` names the object that `record` is, if it is not the record itself."""
-    value = record.get(key)
-    if value is None or type(value) is str:
-        return value
-    raise _wrong(within + key, "a string", value)
-
-
-def _number(record: dict[str, Any], key: str, below: int, within: str = "") -> int | None:
-    """An integer from 0 up to, not including, `below`, or nothing."""
-    value = record.get(key)
-    if value is None:
-        return None
-    if type(value) is not int:
-        raise _wrong(within + key, "an integer", value)
-    if not 0 <= value < below:
-        raise ParseError(f"{value} is out of range", reason=Reason.MALFORMED, where=within + key)
-    return value
-
-
-def _object(record: dict[str, Any], key: str) -> dict[str, Any]:
-    value = record.get(key)
-    if value is None:
-        return _NOTHING
-    if type(value) is not dict:
-        raise _wrong(key, "an object", value)
-    return value
-
-
-_NOTHING: dict[str, Any] = {}
-
-
 def _meta_text(meta: dict[str, Any], key: str) -> str | None:
     """Meta values are whatever the operator put there; only text names anything."""
     value = meta.get(key)
     return value if type(value) is str and value else None
-
-
-def _texts(where: str, value: Any) -> list[str]:
-    if value is None:
-        return []
-    if type(value) is str:
-        return [value]
-    if type(value) is list and all(type(one) is str for one in value):
-        return value
-    raise _wrong(where, "a string or an array of strings", value)
-
-
-def _first_text(where: str, value: Any) -> str | None:
-    texts = _texts(where, value)
-    return texts[0] if texts else None
-
-
-def _missing(field: str) -> ParseError:
-    return ParseError("missing or empty", reason=Reason.MISSING_FIELD, where=field)
-
-
-def _wrong(field: str, expected: str, value: Any) -> ParseError:
-    """Names the field and the type, never the value: it may be a person's."""
-    return ParseError(f"{expected} expected, not {_kind(value)}", reason=Reason.MALFORMED, where=field)
-
-
-_KINDS = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", list: "an array", dict: "an object"}
-
-
-def _kind(value: Any) -> str:
-    return _KINDS.get(type(value), "null")

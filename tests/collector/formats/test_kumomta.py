@@ -319,15 +319,42 @@ _JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(GOLDEN)), st.data())
-def test_any_value_in_any_field_gives_events_or_a_kind_or_a_parse_error(name, data):
-    record = GOLDEN[name]["record"]
-    field = data.draw(st.sampled_from(sorted(record)))
-    value = data.draw(_JSON)
-    found = outcome(json.dumps(record | {field: value}).encode())
+def paths(record: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every field of a record, and of the objects in it."""
+    found = []
+    for key, value in record.items():
+        found.append((*above, key))
+        if isinstance(value, dict):
+            found += paths(value, (*above, key))
+    return found
+
+
+def with_value(record: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    key, *rest = path
+    return record | {key: with_value(record.get(key) or {}, tuple(rest), value) if rest else value}
+
+
+_READ_FROM_META = ("tenant", "campaign", "message_id", "original_message_id", "mtascope_seq", "mtascope_direction")
+PLACES = [
+    (name, path)
+    for name, case in sorted(GOLDEN.items())
+    for path in [*paths(case["record"]), ("session_id",), *(("meta", key) for key in _READ_FROM_META)]
+]
+
+
+@given(st.sampled_from(PLACES), _JSON)
+def test_any_value_anywhere_gives_events_or_a_kind_or_a_parse_error(place, value):
+    name, path = place
+    found = outcome(json.dumps(with_value(GOLDEN[name]["record"], path, value)).encode())
     if isinstance(found, tuple):
         assert found
         orjson.dumps([dataclasses.asdict(event) for event in found])
+
+
+@pytest.mark.parametrize("value", [7, [], {}, "", "x", True, [[[]]], {"a": []}], ids=repr)
+def test_each_value_in_each_place_gives_events_or_a_kind_or_a_parse_error(value):
+    for name, path in PLACES:
+        assert outcome(json.dumps(with_value(GOLDEN[name]["record"], path, value)).encode())
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
