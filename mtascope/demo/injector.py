@@ -40,6 +40,13 @@ class Injector:
 
     async def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Outcome:
         """Carry one mail, however long the MTA is away. Cancelled, it leaves the mail's fate unknown."""
+        try:
+            return await self._until_answered(sender, recipients, content)
+        except asyncio.CancelledError:
+            self._drop()  # an answer may still be on its way; nothing else can be said on this connection
+            raise
+
+    async def _until_answered(self, sender: str, recipients: Sequence[str], content: bytes) -> Outcome:
         pause = _FIRST_PAUSE
         while True:
             try:

@@ -24,11 +24,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from mtascope.demo.campaigns import load_campaigns
 from mtascope.demo.certificate import server_context
 from mtascope.demo.feedback_sender import FeedbackSender
-from mtascope.demo.process import read_settings, run_until_told
+from mtascope.demo.process import run_process
 from mtascope.demo.provider import Provider, Stage
 from mtascope.demo.providers import Profile, load_profiles, routes
 from mtascope.demo.report_file import keep_writing, write_report
-from mtascope.demo.scenario import load_scenario
+from mtascope.demo.scenario import Phase, load_scenario
 
 __all__ = ["Fleet", "ProviderSettings", "main", "run"]
 
@@ -68,26 +68,33 @@ class Fleet:
         self.ports: dict[str, int] = {}
         self._clock = clock
         self._started = clock()
+        self._first_mail: float | None = None
         self._sender = (
             FeedbackSender(settings.feedback_host, settings.feedback_port, delay=settings.latency, clock=clock)
             if settings.feedback_port is not None
             else None
         )
+        self._scenario = load_scenario(settings.scenario)
         stage = self._stage()
         self._doors = [_Door(Provider(profile, stage), settings.latency) for profile in self.profiles]
         self._servers: list[asyncio.Server] = []
         self._sending: asyncio.Task[None] | None = None
 
     def _stage(self) -> Stage:
-        scenario = load_scenario(self.settings.scenario)
         return Stage(
             seed=self.settings.seed,
-            scenario=scenario,
-            now=lambda: scenario.active(self._clock() - self._started, self.settings.seconds),
+            scenario=self._scenario,
+            now=self._active_phases,
             clock=self._clock,
             pools=load_campaigns().pools,
             feedback=self._sender.report if self._sender else None,
         )
+
+    def _active_phases(self) -> tuple[Phase, ...]:
+        """The scenario begins with the first mail: how long the rest of the suite takes to start does not matter."""
+        if self._first_mail is None:
+            self._first_mail = self._clock()
+        return self._scenario.active(self._clock() - self._first_mail, self.settings.seconds)
 
     async def __aenter__(self) -> Self:
         hosts = sorted({host for profile in self.profiles for host in profile.domains.values()})
@@ -248,8 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", type=Path, required=True, help="where the counts go")
     parser.add_argument("--ready", type=Path, required=True, help="where ports and routes go")
     given = parser.parse_args(arguments)
-    settings = read_settings(given.config, ProviderSettings)
-    run_until_told(lambda stop: run(settings, given.report, given.ready, stop))
+    run_process(given.config, ProviderSettings, lambda settings, stop: run(settings, given.report, given.ready, stop))
 
 
 if __name__ == "__main__":

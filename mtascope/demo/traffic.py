@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mtascope.demo.campaigns import Composer, Mail, load_campaigns
 from mtascope.demo.chance import draw
 from mtascope.demo.injector import Injector, Outcome
-from mtascope.demo.process import read_settings, run_until_told
+from mtascope.demo.process import run_process
 from mtascope.demo.providers import load_profiles
 from mtascope.demo.report_file import keep_writing
 from mtascope.demo.scenario import load_scenario
@@ -201,8 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True, help="settings as JSON")
     parser.add_argument("--report", type=Path, required=True, help="where the counts go")
     given = parser.parse_args(arguments)
-    settings = read_settings(given.config, TrafficSettings)
-    run_until_told(lambda stop: run(settings, given.report, stop))
+    run_process(given.config, TrafficSettings, lambda settings, stop: run(settings, given.report, stop))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ import pytest
 from mta.events.mail.delivery_report import read_delivery_report
 from mta.events.mail.feedback_report import read_feedback_report
 from mta.events.mail.message import read_message
-from mtascope.demo.process import read_settings
-from mtascope.demo.provider_server import Fleet, ProviderSettings
+from mtascope.demo.provider_server import Fleet, ProviderSettings, main
 from mtascope.demo.providers import Profile, judge, load_profiles
 from mtascope.demo.report_file import read_report
 
@@ -160,7 +159,8 @@ async def test_a_scenario_blocks_only_the_listed_pool(session: Session, offer: A
             replies = [await offer(client, f"{pool}{n}@x.test", f"u{n}@yahoo.com", content) for n in range(count)]
             return sum("203.0.113.25" in reply and "BL21" in reply for reply in replies)
 
-        assert await sent("shared", 20) == 0
+        now[0] += 500
+        assert await sent("shared", 20) == 0, "the scenario begins with the first mail"
         now[0] += 50
         assert await sent("shared", 20) > 15
         assert await sent("marketing", 20) == 0
@@ -233,8 +233,13 @@ async def test_the_process_says_when_it_is_ready_and_reports_at_its_end(
     assert read_report(report)["providers"]["gmail"]["attempts"] == 1
 
 
-def test_a_setting_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("config", "named"), [('{"sead": 1}', "sead"), ('{"scenario": "sunny"}', "gmail-defers")])
+def test_a_wrong_setting_ends_the_process_with_one_line_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str, named: str
+) -> None:
     path = tmp_path / "config.json"
-    path.write_text('{"sead": 1}')
-    with pytest.raises(Exception, match="sead"):
-        read_settings(path, ProviderSettings)
+    path.write_text(config)
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(path), "--report", str(tmp_path / "report"), "--ready", str(tmp_path / "ready")])
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
