@@ -70,7 +70,7 @@ class Follower:
         try:
             while not self._stopping.is_set():
                 if not self.step():
-                    self._stopping.wait(min(self._settings.poll_interval_s, self._pipeline.due()))
+                    self._pause()
             self._pipeline.flush()
         except MtascopeError as error:
             if not (error.temporary and self._stopping.is_set()):
@@ -102,6 +102,11 @@ class Follower:
     def close(self) -> None:
         """Close every file, as `run` does at its end; what was not committed is read again next time."""
         self._tail.close()
+
+    def _pause(self) -> None:
+        """Until the next look. Looking at tens of thousands of files takes its time: a tenth of ours at most."""
+        interval = max(self._settings.poll_interval_s, 9 * self._tail.look_s)
+        self._stopping.wait(min(interval, self._pipeline.due()))
 
     def _read(self, file: FollowedFile) -> bool:
         """Read a file's share of this look; True if it has more."""

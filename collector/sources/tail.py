@@ -37,6 +37,16 @@ class _Entry:
     """How far it had been read when it was closed; the store may not have heard of it yet."""
     finished: bool = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing has changed since there was nothing new."""
+        return self.quiet == self.found.look
+
+    @property
+    def has_news(self) -> bool:
+        """There may be something to read."""
+        return not self.finished and not self.is_quiet
+
 
 class Tail:
     """All files that the paths lead to, as open sources in the order in which they were written.
@@ -65,6 +75,8 @@ class Tail:
         """Entries whose file is open."""
         self.errors: list[SourceError] = []
         """What could not be looked at or opened in the last poll."""
+        self.look_s = 0.0
+        """How long the last look at all paths took, in seconds."""
 
     @property
     def files_open(self) -> int:
@@ -89,10 +101,11 @@ class Tail:
         present = self._look()
         for key in [key for key in self._entries if key not in present]:
             yield from self._gone(key)
-        for entry in sorted((self._entries[key] for key in present), key=lambda entry: entry.found.order):
-            if entry.finished or entry.quiet == entry.found.look:
-                self._close_if_idle(entry)
-            elif (file := self._opened(entry)) is not None:
+        for entry in list(self._held.values()):
+            self._close_if_idle(entry)
+        changed = (self._entries[key] for key in present if self._entries[key].has_news)
+        for entry in sorted(changed, key=lambda entry: entry.found.order):
+            if (file := self._opened(entry)) is not None:
                 if file.refresh():
                     yield file
                 self._settle(entry, file)
@@ -105,6 +118,7 @@ class Tail:
 
     def _look(self) -> set[tuple[int, int]]:
         """Bring the entries up to date with the folders; the keys of those that are there."""
+        began = self._monotonic()
         self.errors = []
         present = set()
         for found in discover(self._paths):
@@ -116,6 +130,7 @@ class Tail:
             if entry.found.look != found.look:
                 entry.finished = False  # perhaps another file was given the inode: see who it is
             entry.found = found
+        self.look_s = self._monotonic() - began
         return present
 
     def _gone(self, key: tuple[int, int]) -> Iterator[FollowedFile]:
@@ -176,14 +191,14 @@ class Tail:
             entry.quiet = None if file.replaced else entry.quiet
 
     def _close_if_idle(self, entry: _Entry) -> None:
-        if entry.file is not None and self._monotonic() - entry.quiet_since >= self._idle_close:
+        if entry.is_quiet and self._monotonic() - entry.quiet_since >= self._idle_close:
             self._close(entry)
 
     def _make_room(self) -> bool:
         """Whether one more file may be opened, closing the one that has been quiet for longest if need be."""
         if len(self._held) < self._max_open:
             return True
-        quiet = [entry for entry in self._held.values() if entry.quiet == entry.found.look]
+        quiet = [entry for entry in self._held.values() if entry.is_quiet]
         if not quiet:
             return False
         self._close(min(quiet, key=lambda entry: entry.quiet_since))
@@ -220,7 +235,7 @@ def open_file(
 
 
 def _unread(entry: _Entry) -> int:
-    if entry.finished or (entry.file is None and entry.quiet == entry.found.look):
+    if entry.finished or (entry.file is None and entry.is_quiet):
         return 0
     size = entry.found.status.st_size
     return size if entry.file is None else entry.file.unread(size)
