@@ -11,7 +11,7 @@ import logging
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mta.control.record import Hop, Recorder, Tls
@@ -138,14 +138,13 @@ class Reception:
     async def _take(self, server: Session, session: Any, envelope: Any, facts: HeaderFacts) -> str:
         client = hop_of(server, session)
         now = self.clock()
-        first_id = self.ids.make()
-        trace = received_field(client, self.settings.hostname, first_id, now, utf8=envelope.smtp_utf8)
+        ours = [address for address in envelope.rcpt_tos if self._is_feedback(address)]
+        queued = [address for address in envelope.rcpt_tos if not self._is_feedback(address)]
+        ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
+        trace = received_field(client, self.settings.hostname, ids[0], now, utf8=envelope.smtp_utf8)
         body = trace + envelope.content
-        sender = "" if envelope.mail_from == "<>" else envelope.mail_from
-        ours = [rcpt for rcpt in envelope.rcpt_tos if self._is_feedback(rcpt)]
-        queued = [rcpt for rcpt in envelope.rcpt_tos if not self._is_feedback(rcpt)]
         shared = Envelope(
-            sender=sender,
+            sender="" if envelope.mail_from == "<>" else envelope.mail_from,
             received_at=now,
             size=len(body),
             message_id=facts.message_id,
@@ -153,33 +152,33 @@ class Reception:
             utf8=envelope.smtp_utf8,
             session_id=client.session_id,
         )
-        ids: list[str] = []
         if queued:
-            messages = [self._message(rcpt, shared, facts, None if n else first_id) for n, rcpt in enumerate(queued)]
+            messages = [self._message(id_, to, shared, facts) for id_, to in zip(ids, queued, strict=False)]
             records = [self.recorder.reception(message, client) for message in messages]
             await self.spool.accept(shared, messages, body, records)
-            ids += [message.id for message in messages]
         if ours:
-            mail = FeedbackMail(sender, tuple(ours), envelope.content, now, client.address, ids[0] if ids else first_id)
-            ids.append(await self._take_feedback(mail, shared, facts, client))
-        self.metrics.received(len(envelope.rcpt_tos))
+            mail = FeedbackMail(shared.sender, tuple(ours), envelope.content, now, client.address, ids[-1])
+            await self._take_feedback(mail, shared, client)
+        self.metrics.received(len(ids))
         return f"250 2.0.0 OK ids={','.join(ids)}"
 
-    def _message(self, recipient: str, shared: Envelope, facts: HeaderFacts, queue_id: str | None) -> Message:
+    @staticmethod
+    def _message(queue_id: str, recipient: str, shared: Envelope, facts: HeaderFacts) -> Message:
         domain = canonical_domain(recipient.rpartition("@")[2])
         queue = queue_name(domain, facts.tenant, facts.campaign)
-        return Message(queue_id or self.ids.make(), recipient, domain, queue, shared, due=shared.received_at)
+        return Message(queue_id, recipient, domain, queue, shared, due=shared.received_at)
 
-    async def _take_feedback(self, mail: FeedbackMail, shared: Envelope, facts: HeaderFacts, client: Hop) -> str:
+    async def _take_feedback(self, mail: FeedbackMail, shared: Envelope, client: Hop) -> None:
+        """Log what the reader makes of it; what it can make nothing of was at least received."""
         found = await asyncio.to_thread(self.feedback, mail) if self.feedback else ()
         records = [self.recorder.feedback(record, mail.queue_id, mail.received_at, client) for record in found]
         if not records:
-            shared.meta = {**shared.meta, "mtascope_direction": "inbound"}
-            message = self._message(mail.recipients[0], shared, facts, mail.queue_id)
-            message.queue = message.domain
+            recipient = mail.recipients[0]
+            domain = canonical_domain(recipient.rpartition("@")[2])
+            inbound = replace(shared, meta={**shared.meta, "mtascope_direction": "inbound"})
+            message = Message(mail.queue_id, recipient, domain, domain, inbound)
             records = [self.recorder.reception(message, client)]
         await self.spool.record(records)
-        return mail.queue_id
 
     def _is_feedback(self, recipient: str) -> bool:
         return canonical_domain(recipient.rpartition("@")[2]) in self.settings.feedback_domains
