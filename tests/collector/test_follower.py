@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import random
 import threading
 import time
@@ -335,3 +337,53 @@ def test_a_file_that_gives_nothing_new_causes_no_batch(tmp_path, store, records,
         log.write(records(1)[:20])
     drain(one)
     assert len(store.batches) == 1
+
+
+def test_the_cut_off_line_of_a_file_that_was_emptied_is_quarantined(tmp_path, store, records, follower):
+    path = tmp_path / "mail.log"
+    path.write_bytes(records(1) + b'{"cut')
+    one = follower(tmp_path, store=store)
+    drain(one)
+    path.write_bytes(records(1, start=1))  # the same inode, shorter than before
+    drain(one)
+    drain(one)
+    assert recipients(store) == expected(2)
+    assert [item.raw for item in store.quarantined.values()] == [b'{"cut']
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "zstd"])
+def test_a_file_that_ends_before_its_checkpoint_is_read_from_its_beginning(
+    tmp_path, store, records, follower, compressed
+):
+    path = tmp_path / "log"
+    encode = zstandard.ZstdCompressor().compress if compressed else bytes
+    path.write_bytes(encode(records(3)))
+    drain(follower(tmp_path, store=store))
+    (checkpoint,) = store.checkpoints.values()
+    store.checkpoints[checkpoint.source] = dataclasses.replace(checkpoint, offset=10_000_000)
+    one = follower(tmp_path, store=store)
+    drain(one)
+    assert (one.receipt.duplicates, len(store.events)) == (3, 3)
+
+
+def test_a_restarted_collector_reads_only_what_it_has_not_committed(tmp_path, store, records, follower):
+    path = tmp_path / "log"
+    path.write_bytes(records(100))
+    drain(follower(tmp_path, store=store))
+    with path.open("ab") as log:
+        log.write(records(1, start=100))
+    one = follower(tmp_path, store=store)
+    drain(one)
+    assert one.receipt.received == 1
+
+
+def test_a_file_that_may_not_be_read_is_named_and_its_neighbours_are_followed(tmp_path, store, records, follower):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (tmp_path / "a").write_bytes(records(1))
+    (tmp_path / "a").chmod(0)
+    (tmp_path / "b").write_bytes(records(1))
+    one = follower(tmp_path, store=store)
+    drain(one)
+    assert store.receipt.stored == 1
+    assert "permission denied" in one.health.last_error_text
