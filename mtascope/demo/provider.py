@@ -3,8 +3,8 @@
 Counts are in recipients, because that is the unit of every number in mtascope (one reply after the dot speaks for all
 recipients of the mail). `attempts = accepted + deferred + rejected + unfinished` holds at every moment.
 
-A mail that comes again after it was taken (the sender was killed before it could note the 250) is taken again and
-counted as a double: what a provider has accepted it never refuses afterwards, so both accounts can be compared exactly.
+A mail of the demo that comes again after its fate was sealed (the sender was killed before it could note the reply)
+meets the same fate again, and is counted as a double or a repeat. So both sides' accounts can be compared exactly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BREAKS_EVERY = 4
 """Of a flaky provider's TLS handshakes every fourth breaks off, the second one first."""
 _NO_POOL_IP = "192.0.2.1"
 _HEAD_LIMIT = 64 * 1024
-_DEFERRED_LIMIT, _SEEN_LIMIT = 200_000, 250_000
+_DEFERRED_LIMIT, _REJECTED_LIMIT, _SEEN_LIMIT = 200_000, 50_000, 250_000
 _ID_LINE = re.compile(rb"^X-Mtascope-Demo-Id:[ \t]*(\S{1,200})", re.MULTILINE | re.IGNORECASE)
 _POOL_LINE = re.compile(rb"^X-Mtascope-Demo-Pool:[ \t]*(\S{1,200})", re.MULTILINE | re.IGNORECASE)
 
@@ -49,6 +49,8 @@ class Counts:
     connections: int = 0
     connections_refused: int = 0
     """Sent away with `busy` because too many were open; nobody's recipient was judged."""
+    connections_most: int = 0
+    """The most that were open at once: no more replies can have been on their way at any instant."""
     tls_started: int = 0
     tls_established: int = 0
     attempts: int = 0
@@ -59,7 +61,9 @@ class Counts:
     deferred: int = 0
     """Answered 4yz."""
     rejected: int = 0
-    """Answered 5yz."""
+    """Answered 5yz, repeats included."""
+    repeats: int = 0
+    """Of these, the ones that had been rejected before: the sender did not know any more."""
     behaviours: Counter[str] = field(default_factory=Counter)
 
     def snapshot(self) -> dict[str, Any]:
@@ -118,6 +122,7 @@ class Provider:
         self._stage = stage
         self._seen = _Seen()
         self._deferred: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._rejected: OrderedDict[tuple[str, str], Behaviour] = OrderedDict()
 
     def at_rcpt(self, sender: str, recipient: str) -> str | None:
         """Judge one recipient: the words of the refusal, or None where the mail may be sent on to the dot."""
@@ -167,7 +172,13 @@ class Provider:
         low, high = self.profile.latency_ms
         return (low + draw(self._stage.seed, self.profile.name, "latency", *about) ** 2 * (high - low)) / 1000
 
+    def visited(self, open_now: int) -> None:
+        """A connection was opened; so many are open now."""
+        self.counts.connections_most = max(self.counts.connections_most, open_now)
+
     def _judge(self, sender: str, recipient: str, at: str, pool: str | None) -> Behaviour | None:
+        if (known := self._rejected.get((sender, recipient))) is not None:
+            return known
         return judge(
             self.profile,
             self._stage.seed,
@@ -179,22 +190,33 @@ class Provider:
 
     def _refuse(self, units: Sequence[tuple[str, str]], struck: Behaviour, pool: str | None) -> str:
         self.counts.behaviours[struck.name] += len(units)
-        if struck.code < 500:
-            self.counts.deferred += len(units)
-            for unit in units:
-                self._deferred[unit] = self._deferred.pop(unit, 0) + 1
-            while len(self._deferred) > _DEFERRED_LIMIT:
-                self._deferred.popitem(last=False)
-        else:
-            self.counts.rejected += len(units)
-            self._forget(units)
+        for unit in units:
+            if struck.code < 500:
+                self._defer(unit)
+            else:
+                self._reject(unit, struck)
         return self._words(struck.reply, units[0], pool)
+
+    def _defer(self, unit: tuple[str, str]) -> None:
+        self.counts.deferred += 1
+        self._deferred[unit] = self._deferred.pop(unit, 0) + 1
+        if len(self._deferred) > _DEFERRED_LIMIT:
+            self._deferred.popitem(last=False)
+
+    def _reject(self, unit: tuple[str, str], struck: Behaviour) -> None:
+        self.counts.rejected += 1
+        self.counts.repeats += unit in self._rejected
+        self._deferred.pop(unit, None)
+        if _identity(unit[0]):
+            self._rejected[unit] = struck
+        if len(self._rejected) > _REJECTED_LIMIT:
+            self._rejected.popitem(last=False)
 
     def _accept(self, unit: tuple[str, str], identity: str, head: bytes, pool: str | None) -> None:
         self.counts.accepted += 1
         double = bool(identity) and self._seen.add((identity, unit[1]))
         self.counts.doubles += double
-        self._forget([unit])
+        self._deferred.pop(unit, None)
         if self._stage.feedback is not None and not double:
             self._return_by_mail(unit, head, pool)
 
@@ -224,10 +246,6 @@ class Provider:
             return 0.0
         stirred = self._stage.scenario.complaint_share(self.profile.name, pool, self._stage.now())
         return max(self.profile.complaint_share, stirred)
-
-    def _forget(self, units: Sequence[tuple[str, str]]) -> None:
-        for unit in units:
-            self._deferred.pop(unit, None)
 
     def _words(self, template: str, unit: tuple[str, str], pool: str | None, identity: str = "") -> str:
         now = self._stage.clock()

@@ -220,6 +220,7 @@ class _Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._door.inside.add(self)
+        self._door.provider.visited(len(self._door.inside))
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -15,8 +15,6 @@ from typing import Any, Protocol
 __all__ = ["CountedLog", "reckon"]
 
 _OUTCOMES = ("in_flight", "delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")
-_UNDER_WAY = 500
-"""Attempts that may have been under way when a process was killed: the MTA has no more connections than that."""
 _UNNAMED = "other"
 
 
@@ -135,14 +133,13 @@ class _Sides:
         )
 
     def _doubles(self) -> _Line:
-        """A mail may reach a provider twice only if a kill fell between its 250 and our record of it."""
-        doubles = self._sum("doubles")
+        """A mail may reach a provider twice only if a kill fell between its reply and our record of it."""
         return _Line(
-            "recipients that got a mail twice",
+            "recipients that providers judged twice",
             ("expected", 0),
-            {"providers": doubles},
-            most=doubles if self.restarts else 0,
-            because="the MTA was killed between the provider's 250 and its own record",
+            {"providers": self._sum("doubles") + self._sum("repeats")},
+            most=self.restarts * self._sum("connections_most"),
+            because="the MTA was killed between a provider's last word and its own record",
         )
 
     def _deferred(self) -> _Line:
@@ -151,19 +148,15 @@ class _Sides:
             "attempts that providers deferred",
             ("providers", self._sum("deferred")),
             self._inside("TransientFailure", "attempt_deferrals", "deferral", remote=True),
-            least=-self._unrecorded(),
+            least=-self.restarts * self._sum("connections_most"),
             most=refused,
-            because="connections refused at the greeting, or replies that a killed MTA had not recorded",
+            because="connections refused at the greeting, or replies on their way to an MTA that was killed",
         )
 
     def _rejected(self) -> _Line:
-        return _Line(
-            "attempts that providers rejected",
-            ("providers", self._sum("rejected")),
-            self._inside("Bounce", "attempt_bounces", "bounce", remote=True),
-            least=-self._unrecorded(),
-            because="replies that a killed MTA had not recorded",
-        )
+        rejected = ("providers", self._sum("rejected") - self._sum("repeats"))
+        inside = self._inside("Bounce", "attempt_bounces", "bounce", remote=True)
+        return _Line("recipients that providers rejected", rejected, inside)
 
     def _returned(self, kind: str, record: str, measure: str, event: str) -> _Line:
         returned = [counts[kind] for counts in self.providers.values() if kind in counts]
@@ -198,6 +191,3 @@ class _Sides:
 
     def _sum(self, name: str) -> int:
         return sum(int(counts[name]) for counts in self.providers.values())
-
-    def _unrecorded(self) -> int:
-        return _UNDER_WAY * self.restarts

@@ -130,6 +130,23 @@ async def test_a_mail_that_was_taken_is_never_refused_afterwards(session: Sessio
     assert (counts["unique"], counts["doubles"], counts["deferred"]) == (1, 2, 1)
 
 
+async def test_a_mail_that_was_rejected_is_rejected_again_after_its_scenario_too(session: Session, offer: Any) -> None:
+    now = [1000.0]
+    settings = ProviderSettings(latency=0, scenario="ip-blocklisted", seconds=100)
+    content = b"X-Mtascope-Demo-Pool: shared\r\n\r\nhi\r\n"
+    async with Fleet(settings, [PROFILES["yahoo"]], clock=lambda: now[0]) as providers:
+        async with session(providers.ports["yahoo"]) as client:
+            await offer(client, "bounce+0@bounces.mtascope.test", "u@yahoo.com", content)
+            now[0] += 50
+            during = await offer(client, "bounce+1@bounces.mtascope.test", "u@yahoo.com", content)
+            now[0] += 49
+            after = await offer(client, "bounce+1@bounces.mtascope.test", "u@yahoo.com", content)
+        counts = providers.snapshot()["providers"]["yahoo"]
+    assert "BL21" in during
+    assert after == during
+    assert (counts["accepted"], counts["rejected"], counts["repeats"]) == (1, 2, 1)
+
+
 async def test_mail_for_another_domain_is_not_relayed(session: Session, offer: Any) -> None:
     async with fleet(PROFILES["gmail"]) as providers, session(providers.ports["gmail"]) as client:
         assert (await offer(client, "b@x.test", "u@yahoo.com")).startswith("550 5.7.1 <u@yahoo.com>")

@@ -21,7 +21,9 @@ RETURNED = {"made": 0, "pending": 0, "sent": 0, "refused": 0, "unknown": 0, "dro
 
 
 def provider(**counts: Any) -> dict[str, Any]:
-    known = dict.fromkeys(("unique", "doubles", "deferred", "rejected", "connections_refused"), 0)
+    known = dict.fromkeys(
+        ("unique", "doubles", "repeats", "deferred", "rejected", "connections_refused", "connections_most"), 0
+    )
     return {**known, "complaints": RETURNED, "late_bounces": RETURNED, **counts}
 
 
@@ -90,15 +92,15 @@ def test_without_a_scrape_the_others_are_compared() -> None:
         (("generator", "accepted"), "recipients that the MTA accepted"),
         (("log", "Delivery"), "recipients that providers took"),
         (("log", "TransientFailure"), "attempts that providers deferred"),
-        (("log", "Bounce"), "attempts that providers rejected"),
+        (("log", "Bounce"), "recipients that providers rejected"),
         (("log", "Feedback"), "complaints that came back by mail"),
         (("log", "OOB"), "late bounces that came back by mail"),
         (("log", "Expiration"), "recipients given up after deferrals"),
         (("total", "in_flight"), "injected is the sum of the outcomes"),
         (("metrics", "delivery/remote"), "recipients that providers took"),
         (("gmail", "unique"), "recipients that providers took"),
-        (("gmail", "rejected"), "attempts that providers rejected"),
-        (("gmail", "doubles"), "recipients that got a mail twice"),
+        (("gmail", "rejected"), "recipients that providers rejected"),
+        (("gmail", "doubles"), "recipients that providers judged twice"),
     ],
 )
 def test_one_count_too_many_on_any_side_is_found(path: tuple[str, str], what: str) -> None:
@@ -136,6 +138,10 @@ def test_refused_connections_explain_deferrals_that_no_provider_judged() -> None
 
 def test_doubles_and_lost_records_are_explained_by_a_restart_and_by_nothing_else() -> None:
     run = a_run()
-    run["providers"]["providers"]["gmail"] = provider(unique=5, deferred=4, rejected=2, doubles=1)
-    assert differing(run) == ["recipients that got a mail twice", "attempts that providers deferred"]
+    run["providers"]["providers"]["gmail"] = provider(
+        unique=5, deferred=4, rejected=3, repeats=1, doubles=1, connections_most=2
+    )
+    assert differing(run) == ["recipients that providers judged twice", "attempts that providers deferred"]
     assert differing(run, restarts=1) == []
+    run["providers"]["providers"]["gmail"]["connections_most"] = 0
+    assert differing(run, restarts=1), "more was judged twice than can have been under way"
