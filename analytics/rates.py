@@ -98,9 +98,10 @@ class RateRow:
 
 
 def ask(store: Store, question: Question) -> list[RateRow]:
-    """Answer with one row a group, the largest first; no row where nothing was counted."""
+    """Answer with one row a group, the largest first; without `by` one row, else none where nothing was counted."""
     sql, parameters = _select(question)
-    rows = [_row(question.by, values) for values in store.query(sql, parameters)]
+    found = [_row(question.by, values) for values in store.query(sql, parameters)]
+    rows = [row for row in found if not question.by or any(row.counts.values())]
     return sorted(rows, key=lambda row: (-row.counts["injected"], tuple(row.key.values())))
 
 

@@ -40,10 +40,9 @@ function sparkline(values) {
   svg.setAttribute("aria-hidden", "true");
   if (values.length < 2) return svg;
   const top = Math.max(1, ...values);
-  const points = values.map((value, i) => `${(130 * i / (POINTS - 1)).toFixed(1)} ${(24 - 22 * value / top).toFixed(1)}`);
-  const line = "M" + points.join("L");
-  const end = (130 * (values.length - 1) / (POINTS - 1)).toFixed(1);
-  for (const [d, kind] of [[`${line}L${end} 26L0 26Z`, "fill"], [line, "line"]]) {
+  const x = (i) => (130 * i / (values.length - 1)).toFixed(1);
+  const line = "M" + values.map((value, i) => `${x(i)} ${(24 - 22 * value / top).toFixed(1)}`).join("L");
+  for (const [d, kind] of [[`${line}L130 26L0 26Z`, "fill"], [line, "line"]]) {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", d);
     path.setAttribute("class", kind);
@@ -52,12 +51,15 @@ function sparkline(values) {
   return svg;
 }
 
+// What a total grew by, per minute, between the last answers. Answers come when they come: the clock is asked.
 function remember(key, total) {
-  const seen = history.get(key) ?? { last: total, steps: [] };
-  seen.steps.push(Math.max(0, total - seen.last));
-  if (seen.steps.length > POINTS) seen.steps.shift();
-  seen.last = total;
-  history.set(key, seen);
+  const now = performance.now();
+  const seen = history.get(key) ?? { last: total, at: now, steps: [] };
+  if (now > seen.at) {
+    seen.steps.push(60000 * Math.max(0, total - seen.last) / (now - seen.at));
+    if (seen.steps.length > POINTS) seen.steps.shift();
+  }
+  history.set(key, { last: total, at: now, steps: seen.steps });
   return seen.steps;
 }
 
@@ -83,9 +85,9 @@ function drawTiles(total, steps) {
   const of = (rate) => rate.value === null ? "no data" : `${count(rate.num)} of ${count(rate.den)}`;
   const show = (rate, digits) => rate.value === null ? "–" : percent(rate.value, digits);
   const recent = steps.slice(-5);
-  const perMinute = recent.length ? recent.reduce((a, b) => a + b, 0) / recent.length * 60000 / EVERY_MS : 0;
+  const perMinute = recent.length ? recent.reduce((a, b) => a + b, 0) / recent.length : 0;
   $("tiles").replaceChildren(
-    tile("Messages processed", `${count(Math.round(perMinute))} / min`, `${count(total.injected)} injected`),
+    tile("Processed per minute", count(Math.round(perMinute)), `${count(total.injected)} injected`),
     tile("Delivery success", show(total.delivery_rate, 2), of(total.delivery_rate), total.delivery_rate.verdict),
     tile("Bounces", show(total.bounce_rate, 2), of(total.bounce_rate), total.bounce_rate.verdict),
     tile("Deferred at least once", show(total.deferral_rate, 2), of(total.deferral_rate), total.deferral_rate.verdict),
