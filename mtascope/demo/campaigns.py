@@ -24,6 +24,7 @@ BOUNCES_DOMAIN = "bounces.mtascope.test"
 
 _MAILBOXES = 50_000
 _SEVERAL_RECIPIENTS = 0.02
+_NEXT_DOMAIN = 0.25
 _FIRST = (
     "anna",
     "ben",
@@ -126,11 +127,7 @@ class Composer:
         self._seed = seed
         self._gone = gone
         self._campaigns = Wheel((each, each.weight) for each in campaigns.campaigns)
-        self._domains = Wheel(
-            (domain, profile.weight / 2**rank)
-            for profile in profiles
-            for rank, domain in enumerate(profile.domains, start=1)
-        )
+        self._domains = Wheel(pair for profile in profiles for pair in _weighted_domains(profile))
 
     def compose(self, number: int, now: float) -> Mail:
         """Mail `number`, dated `now` (seconds since the epoch)."""
@@ -158,6 +155,12 @@ class Composer:
         share = self._gone(campaign.name)
         prefix = GONE if share and draw(self._seed, number, turn, "gone") < share else ""
         return f"{prefix}{first}.{last}{mailbox}@{domain}"
+
+
+def _weighted_domains(profile: Profile) -> list[tuple[str, float]]:
+    """The provider's weight, shared out among its domains: each has a quarter of the mail of the one before."""
+    parts = [_NEXT_DOMAIN**rank for rank in range(len(profile.domains))]
+    return [(domain, profile.weight * part / sum(parts)) for domain, part in zip(profile.domains, parts, strict=True)]
 
 
 def _content(campaign: Campaign, identity: str, number: int, recipients: tuple[str, ...], now: float) -> bytes:
