@@ -27,7 +27,7 @@ from mta.control.record import Recorder
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.routing import Resolver, Router
-from mta.errors import SpoolError
+from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
 from mta.metrics import LiveState, MtaMetrics
@@ -155,11 +155,7 @@ class Worker:
 
     async def start(self) -> Recovery:
         """Recover, then deliver, then listen."""
-        leftovers = find_leftovers(self._paths.log)
-        self.recovery = self.spool.recover(leftovers.last_seq)
-        if leftovers.last_seq:
-            await self.spool.logged(leftovers.last_seq)
-        leftovers.mark_done()
+        await self._recover()
         self._log.start()
         self.metrics.watch(self.live)
         self.spool.on_accepted = self._dispatcher.add
@@ -169,6 +165,16 @@ class Worker:
         await self.control.start()
         await self._listener.start()
         return self.recovery
+
+    async def _recover(self) -> None:
+        leftovers = find_leftovers(self._paths.log)
+        self.recovery = self.spool.recover(leftovers.last_seq)
+        try:
+            await self.spool.logged(leftovers.last_seq)
+        except SpoolFull as error:  # they stay unmarked and will be read again at the next start
+            _LOG.warning("log segments stay open: %s", error)
+        else:
+            leftovers.mark_done()
 
     async def stop(self) -> None:
         """Take no more mail, end attempts under way within `drain_timeout`, close the log and the spool."""
@@ -180,7 +186,7 @@ class Worker:
             self._housekeeping.cancel()
             with suppress(asyncio.CancelledError):
                 await self._housekeeping
-        await self._log.close()
+        await self._log.close(grace)
         await self.control.stop()
         await self.spool.close()
 

@@ -72,12 +72,15 @@ class LogWriter:
         """Begin to write."""
         self.task = asyncio.get_running_loop().create_task(self._run())
 
-    async def close(self) -> None:
-        """Write what waits and close the segment."""
+    async def close(self, grace: float = 10.0) -> None:
+        """Write what waits and close the segment. After `grace` seconds what a full disk keeps us from stays undone."""
         self._stop.set()
         if self.task is not None:
-            await self.task
-        self._thread.shutdown()
+            await asyncio.wait([self.task], timeout=grace)
+            self.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.task
+        self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
         while not self._stop.is_set():

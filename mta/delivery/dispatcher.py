@@ -203,7 +203,7 @@ class Dispatcher:
     async def _attempt(self, lane: Lane, connection: Connection | None, message: Message) -> Connection | None:
         """One attempt; answers with the connection if it can be used again."""
         await self._begin(message)
-        if message.attempts and self._clock() >= self._policy.expires(message.envelope.received_at):
+        if message.attempts and self._is_too_old(message):
             await self._expire(message, "")
             return connection
         mail = await self._mail(message)
@@ -216,10 +216,7 @@ class Dispatcher:
             try:
                 connection = connection or await self._connect(lane, message.domain)
             except Unreachable as error:
-                pause = lane.failed()
-                result = _Result(error.reply, lane.destination.site, error.hop, refused=True)
-                await self._conclude(message, result, mail.body)
-                await lane.pause(pause)
+                await self._turned_away(lane, message, mail.body, error)
                 return None
             outcome = await connection.deliver(mail)
             hop = connection.hop
@@ -230,6 +227,18 @@ class Dispatcher:
                 break
         await self._conclude(message, _Result(outcome.reply, lane.destination.site, hop), mail.body)
         return connection
+
+    async def _turned_away(self, lane: Lane, message: Message, body: bytes, error: Unreachable) -> None:
+        """Defer the message, give up those that have waited too long behind it, and let the peer rest."""
+        pause = lane.failed()
+        await self._conclude(message, _Result(error.reply, lane.destination.site, error.hop, refused=True), body)
+        for late in lane.remove(self._is_too_old):
+            await self._begin(late)
+            await self._expire(late, str(error.reply))
+        await lane.pause(pause)
+
+    def _is_too_old(self, message: Message) -> bool:
+        return self._clock() >= self._policy.expires(message.envelope.received_at)
 
     async def _mail(self, message: Message) -> Mail | None:
         try:

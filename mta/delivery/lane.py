@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from mta.delivery.routing import Destination
@@ -64,6 +65,12 @@ class Lane:
         finally:
             self._idle -= 1
         return self.waiting.popleft() if self.waiting and not self.is_crowded else None
+
+    def remove(self, unwanted: Callable[[Message], bool]) -> list[Message]:
+        """Take out the waiting messages for which that holds."""
+        removed = [message for message in self.waiting if unwanted(message)]
+        self.waiting = deque(message for message in self.waiting if not unwanted(message)) if removed else self.waiting
+        return removed
 
     def succeeded(self) -> None:
         """The peer took a connection and answered on it."""

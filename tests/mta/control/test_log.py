@@ -147,3 +147,16 @@ def test_a_leftover_that_holds_garbage_is_no_obstacle(tmp_path):
     (tmp_path / "20250912-110809.440526").write_bytes(b"no json\n")
     (tmp_path / "20250912-110810.440526").write_bytes(lines(7, 7)[0] + b"\n{}\n")
     assert find_leftovers(tmp_path).last_seq == 7
+
+
+async def test_a_log_folder_that_refuses_is_waited_for_and_does_not_keep_the_worker_from_ending(tmp_path, log_of):
+    folder = tmp_path / "log"
+    noted = Noted()
+    writer = LogWriter(folder, lambda: START, noted, flush_interval=0.01)
+    folder.rmdir()
+    writer.put(1, lines(1, 1)[0])
+    writer.start()
+    await asyncio.sleep(0.05)
+    await writer.close(grace=0.05)
+    assert isinstance(writer.last_error, FileNotFoundError)
+    assert noted == []

@@ -95,6 +95,25 @@ async def test_a_host_that_is_not_there_is_a_local_deferral(start_worker, peer):
     assert b'attempts_total{outcome="local"}' in worker.worker.metrics.exposition()
 
 
+async def test_what_waits_too_long_behind_a_dead_host_expires_without_an_attempt_of_its_own(start_worker, peer):
+    there = await peer()
+    there.server.close()
+    worker = await start_worker(routes=[there.route], retry_interval=0.2, max_age=0.3, connection_limit=1)
+    await worker.send([f"u{number}@example.com" for number in range(5)])
+    expired = await worker.until_type("Expiration", 5)
+    assert any(record["num_attempts"] == 0 for record in expired)
+    assert all("cannot connect" in record["response"]["content"] for record in expired)
+    assert worker.worker.spool.messages == {}
+
+
+async def test_a_peer_that_allows_few_connections_is_given_no_more(start_worker, peer):
+    there = await peer(CONNECT=[None, None, "421 4.7.0 Too many connections", "421 4.7.0 Too many connections"])
+    worker = await start_worker(routes=[there.route], connection_limit=4)
+    await asyncio.gather(*(worker.send() for _ in range(20)))
+    await worker.until_type("Delivery", 20)
+    assert worker.types()["TransientFailure"] <= 2
+
+
 @pytest.mark.parametrize("code", [421, 554])
 async def test_a_greeting_that_refuses_us_is_the_peers_word_but_no_verdict_on_the_recipient(start_worker, peer, code):
     there = await peer(CONNECT=[f"{code} 4.7.0 Your IP is too new", "220 ok"])
