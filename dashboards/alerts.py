@@ -149,9 +149,9 @@ _DOWN = Alert(
     "MtascopeDown",
     f"{metric('up').where(job='mtascope')} == 0\nor absent({metric('up').where(job='mtascope')})",
     "critical",
-    "mtascope {{ $labels.instance }} cannot be scraped",
-    "The metrics endpoint of {{ $labels.instance }} has not answered for two minutes. Mail flows on without it, but "
-    "nothing watches it.",
+    "mtascope cannot be scraped{{ with $labels.instance }} at {{ . }}{{ end }}",
+    "{{ with $labels.instance }}The metrics endpoint of {{ . }} has not answered{{ else }}Prometheus has had no target of "
+    "the job mtascope{{ end }} for two minutes. Mail flows on without it, but nothing watches it.",
     _INFRASTRUCTURE_BOARD,
     lasting="2m",
 )
