@@ -150,8 +150,8 @@ _DOWN = Alert(
     f"{metric('up').where(job='mtascope')} == 0\nor absent({metric('up').where(job='mtascope')})",
     "critical",
     "mtascope cannot be scraped{{ with $labels.instance }} at {{ . }}{{ end }}",
-    "{{ with $labels.instance }}The metrics endpoint of {{ . }} has not answered{{ else }}Prometheus has had no target of "
-    "the job mtascope{{ end }} for two minutes. Mail flows on without it, but nothing watches it.",
+    "{{ with $labels.instance }}The metrics endpoint of {{ . }} has not answered{{ else }}Prometheus has had no "
+    "target of the job mtascope{{ end }} for two minutes. Mail flows on without it, but nothing watches it.",
     _INFRASTRUCTURE_BOARD,
     lasting="2m",
 )
