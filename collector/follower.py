@@ -22,7 +22,7 @@ __all__ = ["Follower", "read_limits", "reading"]
 
 _log = logging.getLogger(__name__)
 
-_PORTIONS = 32  # reads of one file, about 1 MiB each, before the next file has its turn
+_PORTIONS = 32  # reads of one file, 1 MiB each at most, before the next file has its turn
 
 
 class Follower:

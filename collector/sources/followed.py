@@ -37,7 +37,7 @@ class FollowedFile:
         self.source = source
         self.finished = False
         self.caught_up = False
-        """The last read found nothing more."""
+        """The last read found nothing more. A file can be read to its end and still hold much that is not decoded."""
         self.replaced = False
         """The file was emptied and written anew: what is in it now is another source."""
         self._file = file
@@ -48,9 +48,9 @@ class FollowedFile:
         self._stable: int | None = None
         """Where the last line begins that counts only because the source was called complete."""
 
-    def unread(self, size: int) -> int:
-        """How many of `size` stored bytes have not been read."""
-        return max(0, size - self._reader.raw_position)
+    def backlog(self, size: int) -> int:
+        """How many of `size` stored bytes have not been read, or read and not decoded."""
+        return max(0, size - self._reader.raw_position) + self._reader.undecoded
 
     @property
     def deleted(self) -> bool:
@@ -63,12 +63,12 @@ class FollowedFile:
         It is complete when it is marked so, or when the caller knows that it is `over`.
         """
         status = os.fstat(self._file.fileno())
-        grown = self.unread(status.st_size) > 0
+        grown = status.st_size > self._reader.raw_position
         shrunk = status.st_size < self._reader.raw_position
         self.replaced = shrunk or (grown and identity(self._file, complete=True) != self.source)
         self._for_good = over or is_complete(status)
         self._complete = self._for_good
-        return grown or self._complete or self.replaced
+        return grown or not self.caught_up or self._complete or self.replaced
 
     def read(self) -> Sequence[Piece] | None:
         """The next pieces, or None when there is nothing more now."""

@@ -102,6 +102,11 @@ class SegmentReader:
         return self._splitter.offset
 
     @property
+    def undecoded(self) -> int:
+        """Stored bytes taken from the file that have not become anything yet."""
+        return self._decoder.unread if self._decoder else len(self._head)
+
+    @property
     def falls_short(self) -> bool:
         """The stream is over before the offset at which it should be taken up: it is not what was read before."""
         return self._to_skip > 0

@@ -91,7 +91,7 @@ class Tail:
     @property
     def backlog_bytes(self) -> int:
         """Stored bytes not read yet."""
-        return sum(_unread(entry) for entry in self._entries.values())
+        return sum(_backlog(entry) for entry in self._entries.values())
 
     def poll(self) -> Iterator[FollowedFile]:
         """Each file that has something to say, in turn, opened where it was left.
@@ -148,7 +148,7 @@ class Tail:
                     return
             elif not quiet:
                 return
-        elif missed := _unread(entry):
+        elif missed := _backlog(entry):
             _log.warning("%s went away before its last %d bytes were read", entry.found.path, missed)
         self._close(entry)
         del self._entries[key]
@@ -234,8 +234,8 @@ def open_file(
     return reached
 
 
-def _unread(entry: _Entry) -> int:
+def _backlog(entry: _Entry) -> int:
     if entry.finished or (entry.file is None and entry.is_quiet):
         return 0
     size = entry.found.status.st_size
-    return size if entry.file is None else entry.file.unread(size)
+    return size if entry.file is None else entry.file.backlog(size)

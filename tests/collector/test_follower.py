@@ -339,6 +339,15 @@ def test_a_file_that_gives_nothing_new_causes_no_batch(tmp_path, store, records,
     assert len(store.batches) == 1
 
 
+def test_a_file_of_which_all_is_read_but_not_all_decoded_is_not_left_behind(tmp_path, store, records, follower):
+    large = records(50, padding="x" * 900_000)
+    path = tmp_path / "segment"
+    path.write_bytes(zstandard.ZstdCompressor().compress(large))
+    assert path.stat().st_size < 200_000
+    drain(follower(tmp_path, store=store))
+    assert recipients(store) == expected(50)
+
+
 def test_the_cut_off_line_of_a_file_that_was_emptied_is_quarantined(tmp_path, store, records, follower):
     path = tmp_path / "mail.log"
     path.write_bytes(records(1) + b'{"cut')
@@ -387,3 +396,15 @@ def test_a_file_that_may_not_be_read_is_named_and_its_neighbours_are_followed(tm
     drain(one)
     assert store.receipt.stored == 1
     assert "permission denied" in one.health.last_error_text
+
+
+def test_the_backlog_is_what_is_stored_and_not_read(tmp_path, store, records, follower):
+    one = follower(tmp_path, store=store, max_open_files=1)
+    (tmp_path / "a").write_bytes(records(40, padding="x" * 900_000))
+    (tmp_path / "b").write_bytes(records(2))
+    one.step()
+    stored = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert (tmp_path / "b").stat().st_size < one.health.backlog_bytes < stored
+    drain(one)
+    drain(one)
+    assert one.health.backlog_bytes == 0
