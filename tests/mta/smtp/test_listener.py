@@ -143,7 +143,7 @@ async def test_ehlo_offers_only_what_is_kept(mta):
         (b"Subject: x\r\n\r\nsmuggled\n.\r\nMAIL FROM:<b@example.org>", "552 5.6.0 Message data must use CRLF"),
         (b"Subject: x\r\n\r\n" + b"y" * 1001, "500 5.5.2 Line too long"),
         (b"Subject: x\r\n\r\n" + b"y" * 50 * 200, "500 5.5.2 Line too long"),
-        (b"\r\n" + b"line\r\n" * 1000, "552 5.3.4 Error: Too much mail data"),
+        (b"\r\n" + b"line\r\n" * 1000, "552 5.3.4 The message is larger"),
         (b"X-Tenant: a@b\r\n\r\nx", "550 5.6.0 X-Tenant may hold"),
         (b"Received: x\r\n" * 51 + b"\r\nx", "554 5.4.6 Too many hops"),
     ],
