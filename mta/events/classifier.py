@@ -5,8 +5,8 @@ the dialogue, each through a rule with a confidence. The most confident rule dec
 more words. So a provider's own words beat general phrases, those beat an enhanced code, that beats a plain code, and a
 wording never seen before falls to the weaker evidence with a lower confidence instead of to `unknown`.
 
-The class depends on the reply's template, codes, phase and provider alone, never on what templates lift out. That makes
-the cache per template exact.
+The class depends on the reply's template, codes, phase and provider alone. Of what templates lift out, only host names
+are read, and only to tell whose reply it is. That makes the cache per template exact.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class ReplyClassifier:
         self._families: dict[str, Family] = {}
         self._hosts: dict[str, Family] = {}
         self._index = PhraseIndex()
+        self._ignored = PhraseIndex()
         self._owners: list[tuple[Rule | Family, bool]] = []
         """What a phrase of the index speaks for; True: it is a veto."""
         self._by_code: dict[str, list[Rule]] = {}
@@ -142,8 +143,8 @@ class ReplyClassifier:
     ) -> Classification:
         if named := _BY_TYPE.get(type) if type is not None else None:
             return self._compose(_Verdict(named, f"type.{type}", 1.0, None), text, templatize(text), provider)
-        family = self._families.get(provider or "") or self._family_of_host(peer)
         template = templatize(text)
+        family = self._families.get(provider or "") or self._family_of_hosts((peer or "", *template.parameters))
         verdict = self._judge(template.text, code, enhanced, phase, family.name if family else None)
         if type is EventType.EXPIRATION and verdict.bounce_class == UNKNOWN:
             verdict = _Verdict("message_expired", "type.expiration", 0.9, verdict.family)
@@ -173,7 +174,7 @@ class ReplyClassifier:
         here = {family_name} if family_name else set()
         spoken: list[tuple[Rule, int]] = []
         vetoed: set[str] = set()
-        for owner, length in self._index.find(words(text)):
+        for owner, _, _, length in self._index.find(self._read(text)):
             subject, is_veto = self._owners[owner]
             if isinstance(subject, Family):
                 here.add(subject.name)
@@ -194,6 +195,13 @@ class ReplyClassifier:
             return _Verdict(UNKNOWN, "none", 0.0, speaker)
         return _Verdict(best.bounce_class, best.id, best.confidence, speaker)
 
+    def _read(self, text: str) -> list[str]:
+        """The words of the text; those that say nothing are empty."""
+        sequence = words(text)
+        for match in self._ignored.find(sequence):
+            sequence[match.start : match.end] = [""] * (match.end - match.start)
+        return sequence
+
     def _speaker(self, best: Rule | None, family_name: str | None, here: set[str]) -> Family | None:
         """Whose words these are: the family that was given, else the deciding rule's, else the one that signed."""
         if family_name is None and best is not None and best.family is not None:
@@ -210,15 +218,19 @@ class ReplyClassifier:
             keys += [f"{klass}.{subject}" for klass in ("x", enhanced.klass)]
         return [rule for key in keys for rule in self._by_code.get(key, ())]
 
-    def _family_of_host(self, peer: str | None) -> Family | None:
-        rest = canonical_domain(peer) if peer else ""
-        while rest:
-            if rest in self._hosts:
-                return self._hosts[rest]
-            rest = rest.partition(".")[2]
+    def _family_of_hosts(self, names: Iterable[str]) -> Family | None:
+        """The family that the first of the names, host names among them, lies in."""
+        for name in names:
+            rest = canonical_domain(name) if "." in name and "@" not in name else ""
+            while rest:
+                if rest in self._hosts:
+                    return self._hosts[rest]
+                rest = rest.partition(".")[2]
         return None
 
     def _add(self, file: RuleFile) -> None:
+        for phrase in file.ignore:
+            self._ignored.add(phrase, 0)
         family = file.family
         if family is not None:
             self._families |= dict.fromkeys(family.providers, family)

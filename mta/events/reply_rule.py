@@ -13,7 +13,7 @@ class = "mailbox_full"
 phrases = ["out of storage space"]    # any of them (see mta.events.phrase); none: the codes alone decide
 unless = ["..."]                      # none of these
 code = ["552", "4"]                   # reply code begins with any of these
-enhanced = ["5.2.2", "x.2.2"]         # enhanced code is one of these; `x`: any class, `5.7`: any detail
+enhanced = ["5.2.2", "x.2.2"]         # one of these; `x`: any class, `5.7`: any detail, `5.7.606-649`
 phase = ["rcpt"]                      # answered in any of these phases
 only_here = true                      # only when the reply is known to come from the family
 confidence = 0.97                     # how often the rule is right when it speaks
@@ -72,7 +72,7 @@ class Rule:
 
     def applies(self, code: int | None, enhanced: EnhancedStatus | None, phase: str) -> bool:
         """Whether a reply with these codes, in this phase, is in the rule's scope."""
-        if self.code and not str(code).startswith(self.code):
+        if self.code and code is not None and not str(code).startswith(self.code):
             return False
         if self.enhanced and (enhanced is None or not any(matches(scope, enhanced) for scope in self.enhanced)):
             return False
@@ -81,10 +81,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
-    """The rules of one file and the family that they are about."""
+    """The rules of one file, the family that they are about, and phrases that say nothing."""
 
     family: Family | None
     rules: tuple[Rule, ...]
+    ignore: tuple[str, ...] = ()
 
 
 def matches(scope: str, enhanced: EnhancedStatus) -> bool:
@@ -106,9 +107,10 @@ def read_rules(data: bytes) -> RuleFile:
         document = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"no TOML: {error}", where="reply rules") from error
-    _only(document, frozenset({"family", "rule"}), "reply rules")
+    _only(document, frozenset({"family", "rule", "ignore"}), "reply rules")
     family = _family(document["family"]) if "family" in document else None
-    return RuleFile(family, tuple(_rule(entry, family) for entry in document.get("rule", ())))
+    rules = tuple(_rule(entry, family) for entry in document.get("rule", ()))
+    return RuleFile(family, rules, _strings(document, "ignore", "reply rules"))
 
 
 def _family(entry: dict[str, Any]) -> Family:
@@ -136,6 +138,7 @@ def _rule(entry: dict[str, Any], family: Family | None) -> Rule:
     where = f"rule {entry.get('id')!r}"
     _only(entry, _RULE_KEYS, where)
     lists = {key: _strings(entry, key, where) for key in ("phrases", "unless", "code", "enhanced", "phase")}
+    lists["enhanced"] = tuple(code for scope in lists["enhanced"] for code in _expand(scope))
     texts = {key: entry.get(key, "") for key in ("id", "class", "source", "example")}
     if not all(isinstance(text, str) for text in texts.values()) or not texts["id"] or not texts["class"]:
         raise SettingsError("a rule needs an id and a class, both strings", where=where)
@@ -159,6 +162,15 @@ def _rule(entry: dict[str, Any], family: Family | None) -> Rule:
         example=texts["example"],
         family=family,
     )
+
+
+def _expand(scope: str) -> list[str]:
+    """`5.7.606-649` written out; anything else as it is."""
+    head, _, details = scope.rpartition(".")
+    first, dash, last = details.partition("-")
+    if not dash or not (first.isdigit() and last.isdigit()):
+        return [scope]
+    return [f"{head}.{detail}" for detail in range(int(first), min(int(last), 999) + 1)]
 
 
 def _strings(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:

@@ -29,9 +29,13 @@ MAX_TEXT = 4_096
 
 _PIECE = re.compile(r"([\s<>()\[\]{}\"'`,;|!]+)")
 _EDGES = ".:?*-=~_+/\\#"
+_LEADING = _EDGES.replace("/", "")  # a path begins with its slash
 _QUOTED_LOCAL = re.compile(r'"[^"\n]{1,64}"(?=@)')
 
-_SHORT_CODE = re.compile(r"[A-Z]{1,6}[-_]?\d{1,4}(?:[-_.]\d{1,4})?")
+# `S3150`, `TSS04`, `BL000010`, `OFR_999`, `LPN007_426`, `RP-001`, `RCP-P1`, `VS1-IP`
+_SHORT_CODE = re.compile(
+    r"(?:[A-Z][-_]?\d{1,4}|[A-Z]{2,6}(?:[-_][A-Z]{0,2})?\d{1,6})(?:[-_.]\d{1,4})?|[A-Z]{2}\d{1,2}-[A-Z]{2}\d?"
+)
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _SMTP_CODE = re.compile(r"[45]\d\d")
 _CONTINUED = re.compile(r"([245]\d\d-)(\D.*)", re.DOTALL)  # the next line of a multi-line reply: `550-Requested`
@@ -125,11 +129,12 @@ def _separator(pieces: list[str], index: int) -> str:
 def _lift(pieces: list[str], index: int, parameters: list[str]) -> str:
     """The piece with what is variable in it replaced."""
     piece = pieces[index]
-    core = piece.strip(_EDGES)
+    core = piece.lstrip(_LEADING).rstrip(_EDGES)
     if not core or core.isalpha() or _ENHANCED.fullmatch(core):
         return piece
     if "@" in core:
-        return _placeholder("addr", piece, mask_addresses(core), parameters)
+        masked = mask_addresses(core)
+        return _placeholder("addr", piece, masked if masked != core else "*", parameters)
     if _SMTP_CODE.fullmatch(core) and _is_reply_code(pieces, index):
         return piece
     before, _, after = piece.partition(core)
@@ -182,10 +187,10 @@ def _lift_url(url: str, parameters: list[str]) -> str:
     """The URL with every part that is no plain word lifted out; scheme and host stay, they say whose page it is."""
     scheme, slashes, rest = url.partition("://") if "://" in url else ("", "", url)
     host, slash, path = rest.partition("/")
-    parts = _URL_PART.split(path)
+    parts = _URL_PART.split(path.replace("%40", "@"))
     for index in range(0, len(parts), 2):
         if parts[index] and not _is_plain_part(parts[index]):
-            parameters.append(mask_addresses(parts[index].replace("%40", "@")))
+            parameters.append(mask_addresses(parts[index]))
             parts[index] = "{id}"
     return f"{scheme.lower()}{slashes}{host.lower()}{slash}{''.join(parts)}"
 
