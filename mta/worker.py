@@ -33,6 +33,7 @@ from mta.events.instants import SECOND
 from mta.metrics import LiveState, MtaMetrics
 from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
+from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
 from mta.queue.spool import Recovery, Spool
 from mta.settings import Endpoint, MtaSettings
@@ -98,25 +99,14 @@ class Worker:
         self.spool = Spool(
             paths.spool, outbox=self._outbox, segment_bytes=settings.journal_segment_bytes, on_sync=self.metrics.synced
         )
-        self._log = LogWriter(
-            paths.log,
-            clock,
-            self.spool.logged,
-            form=settings.log_format,
-            segment_bytes=settings.log_segment_bytes,
-            segment_duration=settings.log_segment_duration,
-            flush_interval=settings.log_flush_interval,
-        )
+        self._log = self._log_writer()
         self._dead_letters = DeadLetters(
             paths.spool / "dead", max_messages=settings.dead_letter_messages, max_bytes=settings.dead_letter_bytes
-        )
-        lookup = resolver or DnsResolver(
-            [str(address) for address in settings.nameservers], settings.nameserver_port, settings.dns_timeout
         )
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
-            router=Router(settings, lookup, clock, source),
+            router=Router(settings, resolver or _dns(settings), clock, source),
             recorder=recorder,
             metrics=self.metrics,
             dead_letters=self._dead_letters,
@@ -124,23 +114,32 @@ class Worker:
             source=source,
             provider_label=provider_label,
         )
-        reception = Reception(
-            settings,
-            self.spool,
-            recorder,
-            self.metrics,
-            SpoolIds(clock, source),
-            clock,
-            Networks(settings.relay_networks),
-            feedback,
-        )
-        self._listener = Listener(
-            settings, reception, recorder, self.metrics, clock, lambda record: self.spool.record_soon([record])
-        )
+        self._listener = self._smtp_listener(recorder, SpoolIds(clock, source), feedback)
         app = control_app(self.metrics, self.live, self.trouble)
         self.control = ControlServer(app, paths.control, settings.control_listen)
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
+
+    def _log_writer(self) -> LogWriter:
+        return LogWriter(
+            self._paths.log,
+            self._clock,
+            self.spool.logged,
+            form=self._settings.log_format,
+            segment_bytes=self._settings.log_segment_bytes,
+            segment_duration=self._settings.log_segment_duration,
+            flush_interval=self._settings.log_flush_interval,
+        )
+
+    def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
+        settings = self._settings
+        relays = Networks(settings.relay_networks)
+        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, relays, feedback)
+
+        def refused(record: LogRecord) -> None:
+            self.spool.record_soon([record])
+
+        return Listener(settings, reception, recorder, self.metrics, self._clock, refused)
 
     @property
     def vital(self) -> list[asyncio.Future[Any]]:
@@ -260,6 +259,10 @@ async def run(
         if part.done():
             await part
     await worker.stop()
+
+
+def _dns(settings: MtaSettings) -> DnsResolver:
+    return DnsResolver([str(each) for each in settings.nameservers], settings.nameserver_port, settings.dns_timeout)
 
 
 def _node_id(settings: MtaSettings, path: Path) -> str:
