@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -85,11 +86,12 @@ class Loader:
                 self._watermarks(now)
                 self.identity_broken = broken_at_load(con)
             con.execute("DELETE FROM staged")
+        quarantined = self._quarantine(batch.quarantined, now)
         receipt = Receipt(
             received=batch.received,
             stored=stored,
-            duplicates=len(batch.records) - stored,
-            quarantined=self._quarantine(batch.quarantined, now),
+            duplicates=len(batch.records) - stored + len(batch.quarantined) - quarantined,
+            quarantined=quarantined,
             ignored=sum(batch.ignored.values()),
             events_stored=events,
             events_duplicate=staged - events,
@@ -230,31 +232,32 @@ class Loader:
         )
 
     def _quarantine(self, refused: Sequence[Quarantined], now: int) -> int:
-        """Keep what could not be read; text that looks like an address is masked first (promise 9)."""
-        if refused:
-            self._con.executemany(
-                "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, make_timestamp(?))",
-                [
-                    (
-                        item.source,
-                        item.offset,
-                        item.reason,
-                        mask_addresses(item.detail),
-                        mask_addresses(item.raw.decode("latin-1")).encode("latin-1"),
-                        item.size,
-                        now,
-                    )
-                    for item in refused
-                ],
-            )
-        return len(refused)
+        """Keep what could not be read and was not kept before; how many records that are.
+
+        Text that looks like an address is masked first (promise 9). A record is known by where it stood.
+        """
+        if not refused:
+            return 0
+        con = self._con
+        con.execute("CREATE OR REPLACE TEMP TABLE refused AS FROM quarantine LIMIT 0")
+        appender = con.appender("refused")
+        at = datetime.fromtimestamp(now / 1e6, UTC).replace(tzinfo=None)
+        for item in refused:
+            raw = mask_addresses(item.raw.decode("latin-1")).encode("latin-1")
+            appender.append_row(item.source, item.offset, item.reason, mask_addresses(item.detail), raw, item.size, at)
+        appender.flush()
+        [(new,)] = con.execute(
+            "INSERT INTO quarantine SELECT * FROM refused WHERE (source, read_at) NOT IN "
+            "(SELECT (source, read_at) FROM quarantine WHERE source IN (SELECT source FROM refused)) "
+            "QUALIFY row_number() OVER (PARTITION BY source, read_at ORDER BY reason) = 1"
+        ).fetchall()
+        return int(new)
 
     def _account(self, batch: Batch, receipt: Receipt) -> None:
         metric = "mtascope_collector_records_total"
         for result in ("stored", "duplicates", "quarantined", "ignored"):
-            if value := getattr(receipt, result):
-                label = "duplicate" if result == "duplicates" else result
-                counters.add(self._con, metric, (batch.road, label), value)
+            label = "duplicate" if result == "duplicates" else result
+            counters.add(self._con, metric, (batch.road, label), getattr(receipt, result))
 
     def _checkpoint(self, checkpoints: Sequence[Checkpoint], now: int) -> None:
         for point in checkpoints:

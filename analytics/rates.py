@@ -34,22 +34,24 @@ class Rate:
 
 _SENT = ("delivered", "bounced", "expired")
 
-# Lines follow what providers and large senders publish: SES reviews an account at 5 % bounces and pauses it at 10 %;
-# Gmail and Yahoo name 0.1 % and 0.3 % complaints. The dashboards take theirs from here.
+_ARRIVES = Threshold(0.97, 0.95, low_is_bad=True)
+
+# Lines follow what providers and large senders publish: SES reviews an account at 5 % bounces; Gmail and Yahoo name
+# 0.1 % and 0.3 % complaints. Boards and alerts take theirs from here, through the catalogue.
 RATES: tuple[Rate, ...] = (
-    Rate("delivery_rate", ("delivered",), _SENT, Threshold(0.95, 0.90, low_is_bad=True), "accepted by the provider"),
-    Rate("acceptance_rate", ("accepted",), _SENT, Threshold(0.95, 0.90, low_is_bad=True), "delivered and not returned"),
+    Rate("delivery_rate", ("delivered",), _SENT, _ARRIVES, "accepted by the provider"),
+    Rate("acceptance_rate", ("accepted",), _SENT, _ARRIVES, "delivered and not returned"),
     Rate("completion", _SENT, ("injected",), None, "how ripe the cohort is"),
-    Rate("bounce_rate", ("bounced", "expired", "oob_bounced"), _SENT, Threshold(0.05, 0.10), "failed for good"),
+    Rate("bounce_rate", ("bounced", "expired", "oob_bounced"), _SENT, Threshold(0.03, 0.05), "failed for good"),
     Rate("hard_bounce_rate", ("hard",), _SENT, Threshold(0.02, 0.05), "the address is the cause"),
-    Rate("soft_bounce_rate", ("soft",), _SENT, Threshold(0.05, 0.10), "a passing cause that did not pass"),
+    Rate("soft_bounce_rate", ("soft",), _SENT, Threshold(0.03, 0.05), "a passing cause that did not pass"),
     Rate("block_bounce_rate", ("block",), _SENT, Threshold(0.02, 0.05), "the provider refuses the sender"),
     Rate("undetermined_bounce_rate", ("undetermined",), _SENT, None, "no rule knows the reply"),
     Rate("oob_rate", ("oob_bounced",), ("delivered",), Threshold(0.01, 0.03), "returned after acceptance"),
     Rate("expiry_rate", ("expired",), _SENT, Threshold(0.01, 0.05), "gave up after deferrals"),
     Rate("first_attempt_delivery_rate", ("delivered_first",), _SENT, None, "delivered at once"),
     Rate("deferral_rate", ("deferred",), ("attempted",), Threshold(0.20, 0.50), "put off at least once"),
-    Rate("attempt_deferral_rate", ("attempt_deferrals",), ("attempts",), Threshold(0.20, 0.50), "attempts put off"),
+    Rate("attempt_deferral_rate", ("attempt_deferrals",), ("attempts",), Threshold(0.10, 0.25), "attempts put off"),
     Rate("complaint_rate", ("complained",), ("complainable",), Threshold(0.001, 0.003), "called spam", needs_loop=True),
     Rate("reject_rate", ("rejected",), ("injected", "rejected"), None, "refused at injection"),
 )

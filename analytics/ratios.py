@@ -54,7 +54,7 @@ def wilson(num: int, den: int) -> tuple[float, float]:
 def floor_of(threshold: Threshold) -> int:
     """The smallest denominator at which one single event cannot cross the warning line."""
     margin = 1 - threshold.warning if threshold.low_is_bad else threshold.warning
-    return math.ceil(1 / margin)
+    return math.ceil(round(1 / margin, 9))
 
 
 def ratio(num: int | None, den: int, threshold: Threshold | None) -> Ratio:

@@ -13,6 +13,7 @@ from analytics.lifecycle import INJECTED_AT
 from analytics.metrics import WINDOWS
 from analytics.store import Store
 from mta.events.instants import MINUTE
+from mta.events.intake import REASONS
 
 __all__ = ["Snapshot", "WindowKey", "take_snapshot"]
 
@@ -76,7 +77,7 @@ def take_snapshot(store: Store) -> Snapshot:
             watermarks=_watermarks(con),
             store_bytes=store.size(),
             store_events=con.execute("SELECT count(*) FROM event").fetchall()[0][0],
-            quarantined=dict(con.execute("SELECT reason, count(*) FROM quarantine GROUP BY 1").fetchall()),
+            quarantined=_quarantined(con),
             unattributed=_unattributed(con),
         )
     finally:
@@ -123,6 +124,11 @@ def _in_flight(con: duckdb.DuckDBPyConnection, now: int) -> tuple[dict[tuple[str
 def _watermarks(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[float, float]]:
     rows = con.execute("SELECT node, epoch_us(reached), ahead_us FROM watermark").fetchall()
     return {node: (reached / 1e6, ahead / 1e6) for node, reached, ahead in rows}
+
+
+def _quarantined(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    rows = con.execute("SELECT reason, count(*) FROM quarantine GROUP BY 1").fetchall()
+    return {**dict.fromkeys(REASONS, 0), **dict(rows)}
 
 
 def _unattributed(con: duckdb.DuckDBPyConnection) -> dict[str, int]:

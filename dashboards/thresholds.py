@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from exporter.catalogue import LINES
+
 __all__ = [
     "BOUNCE",
     "COMPLAINT",
@@ -62,14 +64,20 @@ class Line:
         return f"fine {fine} {self.warning * 100:g} %, bad {bad} {self.critical * 100:g} %"
 
 
-DELIVERY = Line(0.97, 0.95, high_is_bad=False)
+def _line(rate: str, usual: float = 0.0) -> Line:
+    """The line of a rate as everybody else draws it."""
+    threshold = LINES[rate]
+    return Line(threshold.warning, threshold.bad, high_is_bad=not threshold.low_is_bad, usual=usual)
+
+
+DELIVERY = _line("delivery_rate")
 """Share of recipients with an outcome that were delivered."""
-BOUNCE = Line(0.03, 0.05, usual=0.02)
+BOUNCE = _line("bounce_rate", usual=0.02)
 """Share of recipients with an outcome that bounced, expired or came back late."""
-DEFERRAL = Line(0.10, 0.25, usual=0.17)
+DEFERRAL = _line("attempt_deferral_rate", usual=0.17)
 """Share of attempts that the provider answered with a 4xx. Greylisting alone makes it one in two
 for a newcomer, so what is assumed of an unknown past calls only more than that a surge."""
-COMPLAINT = Line(0.001, 0.003)
+COMPLAINT = _line("complaint_rate")
 """Share of delivered recipients that complained: where Gmail and Yahoo ask senders to stay, and where they block."""
 TLS = Line(0.99, 0.95, high_is_bad=False)
 """Share of connections that ended encrypted, of those where TLS was tried."""

@@ -17,10 +17,15 @@ import analytics.metrics
 import collector.metrics
 import exporter.host
 import mta.metrics
+from analytics.rates import RATES
+from analytics.ratios import Threshold
 from exporter.errors import CatalogueError
 from mta.events.metric import Metric
 
-__all__ = ["CATALOGUE", "Catalogue", "CatalogueError", "Metric", "Section"]
+__all__ = ["CATALOGUE", "LINES", "Catalogue", "CatalogueError", "Metric", "Section", "Threshold"]
+
+LINES: Mapping[str, Threshold] = {rate.name: rate.threshold for rate in RATES if rate.threshold is not None}
+"""Where each rate stops being good, by its name: the same lines on the command line, on boards and in alerts."""
 
 TARGET_LABELS = frozenset({"job", "instance"})
 """Labels that Prometheus puts on every series it scrapes."""

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 
 from mta.events.event import Event
 
-__all__ = ["Batch", "Checkpoint", "Quarantined", "Receipt"]
+__all__ = ["REASONS", "Batch", "Checkpoint", "Quarantined", "Receipt"]
+
+REASONS = ("malformed", "missing-field", "unknown-type", "unknown-format", "limit", "truncated", "damaged")
+"""Words for why a record was refused; counters have them from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Checkpoint:
 class Quarantined:
     """One record that could not be read: why, where it stood, and its bytes, cut to a bound by whoever made it.
 
-    `reason` is a short stable word (malformed, limit, truncated, missing-field, unknown-type); `detail` is a sentence.
+    `reason` is a short stable word; the well-known ones are in `REASONS`. `detail` is a sentence.
     `size` is the record's full length in bytes even where `raw` was cut.
     """
 

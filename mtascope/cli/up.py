@@ -48,7 +48,9 @@ async def _run(settings: Settings, workers: int, *, as_json: bool) -> None:
         if as_json:
             emit({"urls": urls})
         waits = {asyncio.create_task(told.wait()), asyncio.create_task(suite.failed())}
-        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
         for task in done:
             task.result()
     finally:

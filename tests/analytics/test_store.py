@@ -94,6 +94,15 @@ def test_quarantine_keeps_the_bytes_and_the_receipt_adds_up(store: Store) -> Non
     assert store.query("SELECT reason, raw, size FROM quarantine") == [("malformed", b"\xff\x00garbage", 9)]
 
 
+def test_a_refused_record_that_is_read_again_is_a_duplicate(store: Store) -> None:
+    refused = [Quarantined("file:1", n, "malformed", "no JSON", b"garbage", 7) for n in range(3)]
+    first = store.load(batch(quarantined=refused))
+    second = store.load(batch(quarantined=[*refused, replace(refused[0], offset=99)]))
+    assert (first.quarantined, second.quarantined, second.duplicates) == (3, 1, 3)
+    assert second.adds_up
+    assert store.query("SELECT count(*) FROM quarantine") == [(4,)]
+
+
 def test_no_column_of_any_table_holds_an_address_in_clear(store: Store) -> None:
     refused = Quarantined("f", 0, "malformed", f"field rcpt <{SECRET}@gmail.com>", f'"{SECRET}@gmail.com"'.encode(), 30)
     store.load(batch(reception(), bounce(), quarantined=[refused]))
