@@ -50,7 +50,12 @@ def precreate(con: duckdb.DuckDBPyConnection, labels: Iterable[str]) -> None:
     rows = [("mtascope_provider_events_total", _labels(label, *kind)) for label in labels for kind in _KINDS]
     for label in labels:
         rows.extend((f"mtascope_delivery_latency_seconds/{bound}", _labels(label)) for bound in _latency_parts())
-    con.executemany("INSERT INTO counter VALUES (?, ?, 0) ON CONFLICT DO NOTHING", rows)
+    metrics, keys = zip(*rows, strict=True)
+    # Lists in one statement: a statement a row takes longer than the whole rest of a load.
+    con.execute(
+        "INSERT INTO counter SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), 0 ON CONFLICT DO NOTHING",
+        [list(metrics), list(keys)],
+    )
 
 
 def add(con: duckdb.DuckDBPyConnection, metric: str, labels: Sequence[str], value: float) -> None:

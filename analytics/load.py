@@ -136,9 +136,10 @@ class Loader:
     def _store_templates(self, now: int) -> None:
         unseen = {key: text for key, text in self._enricher.take_templates().items() if key not in self._templates}
         if unseen:
-            self._con.executemany(
-                "INSERT INTO reply_template VALUES (?, ?, make_timestamp(?)) ON CONFLICT DO NOTHING",
-                [(key, text, now) for key, text in unseen.items()],
+            self._con.execute(
+                "INSERT INTO reply_template SELECT unnest(?::UBIGINT[]), unnest(?::VARCHAR[]), make_timestamp(?) "
+                "ON CONFLICT DO NOTHING",
+                [list(unseen), list(unseen.values()), now],
             )
             self._templates.update(unseen)
 
