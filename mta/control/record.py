@@ -116,8 +116,8 @@ def _record(kind: str, node_id: str, when: int, reply: SmtpReply, *, sender: str
     return {
         "type": kind,
         "id": "",
-        "sender": sender,
-        "recipient": recipient,
+        "sender": _clean(sender),
+        "recipient": _clean(recipient),
         "queue": "",
         "site": "",
         "size": 0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -28,8 +29,9 @@ class DeadLetters:
         self._max_bytes = max_bytes
         self._letters: dict[str, tuple[str, int]] = {}
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
-            said = orjson.loads(path.read_bytes())
-            self._letters[path.stem] = (said["reason"], said["size"])
+            with suppress(ValueError, KeyError, TypeError):  # somebody's own file: not ours to count or to delete
+                said = orjson.loads(path.read_bytes())
+                self._letters[path.stem] = (str(said["reason"]), int(said["size"]))
 
     @property
     def by_reason(self) -> Counter[str]:

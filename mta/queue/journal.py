@@ -104,7 +104,7 @@ class Journal:
 
         Damage elsewhere is copied to `damaged/` and reported; reading goes on after it.
         """
-        paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+        paths = sorted(self._folder.glob("[0-9]" * 10 + _SUFFIX))
         for path in paths:
             yield from self._replay_segment(path, last=path is paths[-1], report=report)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import orjson
 
-from mta.errors import SpoolDamaged, SpoolFull, SpoolLocked
+from mta.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolLocked
 from mta.queue.entries import LogRecord, Result, logged_head, messages_head, read_logged, read_messages, read_result
 from mta.queue.frame import Entry, EntryKind, SegmentHeader
 from mta.queue.journal import Journal, Replayed
@@ -63,9 +63,8 @@ class Spool:
         sync: Callable[[int], None] = os.fdatasync,
         on_sync: Callable[[float], None] = lambda _: None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
-        self._lock = _lock(folder / "lock")
+        self._lock = _lock(folder)
         self._outbox = outbox
         self._next_seq = 1
         self._logged = 0
@@ -329,13 +328,18 @@ def _place(message: Message) -> Place:
     return place
 
 
-def _lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(folder: Path) -> int:
+    """Make the folder if need be, and make it ours for as long as the descriptor is open."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        what = f"the spool cannot be opened: {error.strerror}"
+        raise SpoolError(what, where=str(folder), remedy="check --data and its permissions") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise SpoolLocked(
-            "another worker has this spool open", where=str(path.parent), remedy="stop it or give another --worker"
-        ) from error
+        what, remedy = "another worker has this spool open", "stop it or give another --worker"
+        raise SpoolLocked(what, where=str(folder), remedy=remedy) from error
     return fd

@@ -180,7 +180,9 @@ class Session(SMTP):
         found = _PLAIN_PATH.match(arg)
         if found is not None:
             return found[1] or "<>", arg[found.end() :]
-        return super()._getaddr(arg) if _PATH.match(arg) else (None, None)
+        if not arg.isprintable() or not _PATH.match(arg):  # control characters, or bytes that are no UTF-8
+            return None, None
+        return super()._getaddr(arg)
 
 
 def _with_enhanced(text: str) -> str:

@@ -261,6 +261,12 @@ async def test_a_message_under_way_is_not_copied(open_spool, tools):
     assert envelope.place == place
 
 
+async def test_a_folder_that_cannot_be_made_is_named(open_spool, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SpoolError, match=r"file/spool: the spool cannot be opened.*--data"):
+        open_spool(tmp_path / "file" / "spool")
+
+
 async def test_a_second_worker_is_kept_out(open_spool, tmp_path):
     open_spool(tmp_path / "one")
     with pytest.raises(SpoolLocked, match="another worker"):

@@ -245,6 +245,34 @@ async def test_internationalized_addresses_are_taken_with_smtputf8(mta):
     assert (record["recipient"], record["queue"]) == ("почта@пример.example", "xn--e1afmkfd.example")
 
 
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ([b"EHLO \xff\xfe", b"MAIL FROM:<a@example.org>", b"RCPT TO:<\xff\xfe@example.com>"], "553 5.1.3"),
+        ([b"EHLO c", b"MAIL FROM:<\xff@example.org>"], "553 5.1.3"),
+        ([b"EHLO c", b"MAIL FROM:<a\x01b@example.org>"], "553 5.1.3"),
+        ([b"EHLO c", b'MAIL FROM:<"a\x01b"@example.org>'], "553 5.1.3"),
+        ([b"EHLO \xff", b"MAIL FROM:<a@example.org>", b"RCPT TO:<u@\x00example.com>"], "553 5.1.3"),
+        ([b"\xff\xfe\x00"], "500 5.5.2"),
+    ],
+)
+async def test_bytes_that_are_no_text_are_refused_and_can_be_logged(mta, lines, code):
+    worker = await mta()
+    async with Dialogue(worker.port) as client:
+        assert (await client.say(*lines)).startswith(code)
+        assert (await client.say("NOOP")).startswith("250")
+    await worker.until_type("Rejection")
+
+
+async def test_a_client_name_that_is_no_text_does_not_keep_its_mail_out(mta):
+    worker = await mta()
+    async with Dialogue(worker.port) as client:
+        await client.say(b"EHLO \xff\xfe\x01", "MAIL FROM:<a@example.org>", "RCPT TO:<u@example.com>", "DATA")
+        client.writer.write(b"Message-ID: <\xff@example.org>\r\n\r\nx\r\n.\r\n")
+        assert (await client.read()).startswith("250")
+    await worker.until_type("Reception")
+
+
 async def test_garbage_on_the_wire_ends_nothing_but_its_own_connection(mta):
     worker = await mta()
     source = random.Random(7)
