@@ -11,6 +11,7 @@ import pytest
 
 from mta.errors import ListenError, SpoolError
 from mta.events.errors import SettingsError
+from mta.feedback.records import feedback
 from mta.metrics import METRICS
 from mta.queue.message import Envelope
 from mta.settings import MtaSettings
@@ -113,6 +114,70 @@ async def test_mail_to_a_feedback_domain_becomes_the_records_that_the_reader_mak
     assert seen[0].body == b"Subject: abuse\r\n\r\nreport\r\n"
     assert worker.types() == {"Feedback": 1}
     assert worker.worker.spool.messages == {}
+
+
+COMPLAINT = b"""From: <fbl@provider.example>
+To: <fbl@fbl.example.com>
+Subject: complaint
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary=b
+
+--b
+Content-Type: text/plain
+
+This is a complaint.
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: Provider/1.0
+Version: 1
+Original-Rcpt-To: <person@provider.example>
+
+--b
+Content-Type: message/rfc822
+
+From: <news@example.com>
+Message-ID: <first@example.com>
+Subject: news
+
+Hello
+--b--
+""".replace(b"\n", b"\r\n")
+
+LATE_BOUNCE = b"""From: <mailer-daemon@provider.example>
+To: <bounce@fbl.example.com>
+Subject: Undelivered
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: text/plain
+
+It failed.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.provider.example
+
+Final-Recipient: rfc822; person@provider.example
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 No such user
+
+--b--
+""".replace(b"\n", b"\r\n")
+
+
+async def test_complaints_and_late_bounces_are_logged_in_kumomtas_form(start_worker):
+    worker = await start_worker(feedback_domains=["fbl.example.com"], options={"feedback": feedback})
+    await worker.send("fbl@fbl.example.com", body=COMPLAINT)
+    await worker.send("bounce@fbl.example.com", sender="", body=LATE_BOUNCE)
+    (complaint,) = await worker.until_type("Feedback")
+    (late,) = await worker.until_type("OOB")
+    assert complaint["feedback_report"]["original_rcpto_to"] == ["person@provider.example"]
+    assert (late["recipient"], late["response"]["code"]) == ("person@provider.example", 550)
+    assert complaint["id"] != late["id"]
 
 
 async def test_mail_to_a_feedback_domain_that_is_no_report_is_only_received(start_worker):
