@@ -22,6 +22,7 @@ COMMANDS = {
     "ingest": "Load log files or folders once, exactly once however often repeated.",
     "parse": "Print the events in a log; nothing is stored.",
     "classify": "Say which bounce class an SMTP reply belongs to.",
+    "dmarc": "Read DMARC, TLS and failure reports; advise on enforcing.",
     "rates": "Delivery, bounce, deferral and complaint rates.",
     "status": "Health of each part.",
     "dashboards": "Generate Grafana boards.",

@@ -1,0 +1,220 @@
+"""Aggregate reports (RFC 7489 appendix C, RFC 9990), read as a stream: bytes in, batches of records and a frame out.
+
+The reader is driven by expat's events, so that a report costs the memory of one batch of records, whatever its size.
+Expat, because it tells of a document type before anything in it has an effect, does not mind prefixes that nobody
+declared, stops exactly where the text stops being XML, and is as fast here as any tree (see docs/decisions).
+
+What makes a document readable, in the order in which it is tried:
+
+1. well-formed XML, matched by local names; elements of a foreign namespace are extensions;
+2. from the point where it stops being well-formed, each record that is whole is read on its own (`recovered`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from xml.parsers import expat
+
+from dmarc.assembly import Assembly
+from dmarc.deviation import Deviation, Deviations
+from dmarc.encoding import as_utf8, clean_utf8
+from dmarc.errors import DamagedReport, ForbiddenMarkup, NotAReport
+from dmarc.grammar import DOCUMENT, FEEDBACK, RECORD, Node
+from dmarc.limits import Limits
+from dmarc.reports import AggregateReport, Record
+from dmarc.salvage import split_records
+from mta.events.errors import LimitExceeded
+
+__all__ = ["AggregateReader"]
+
+_STEP = 64 * 1024
+_BATCH = 500
+_NAMESPACES = frozenset({"", "urn:ietf:params:xml:ns:dmarc-2.0", "http://dmarc.org/dmarc-xml/0.1"})
+_IDENTITY = frozenset({"org_name", "report_id", "begin", "policy_domain"})
+
+
+class AggregateReader:
+    """Reads one report: `read` yields batches of records, and when it has ended, `report` is the frame around them.
+
+    Raises ForbiddenMarkup and LimitExceeded for what is hostile, NotAReport where there is no `feedback` element,
+    DamagedReport where the XML is broken and nothing whole is in it; `report` then tells what little is known.
+    """
+
+    def __init__(self, limits: Limits | None = None, deviations: Deviations | None = None) -> None:
+        self.deviations = Deviations() if deviations is None else deviations
+        self._limits = limits or Limits()
+        self._assembly = Assembly(self._limits, self.deviations)
+        self._broken = False
+        self._prefixes = frozenset({""})
+        self._seen_feedback = False
+        self._fed = self._good_until = 0
+        self._begin_parser(DOCUMENT)
+
+    @property
+    def recovered(self) -> bool:
+        """Something was lost: broken markup, or a record that could not be taken."""
+        return self._broken or Deviation.RECORD_REFUSED in self.deviations
+
+    @property
+    def report(self) -> AggregateReport:
+        """The frame, with the sums of the records read so far."""
+        return self._assembly.report
+
+    def read(self, chunks: Iterable[bytes]) -> Iterator[tuple[Record, ...]]:
+        """Batches of records, as they are met."""
+        stream = _steps(as_utf8(chunks, self.deviations))
+        pending = b""  # what follows the last whole record
+        for chunk in stream:
+            origin = self._fed - len(pending)
+            pending += chunk
+            whole = self._feed(chunk)
+            self._fed += len(chunk)
+            pending = pending[max(self._good_until - origin, 0) :]
+            yield from self._batch()
+            if not whole:
+                yield from self._after_error(pending, stream)
+                return
+            if len(pending) > self._limits.token:
+                raise LimitExceeded(f"a record or tag of more than {self._limits.token} bytes")
+        if not self._feed(b"", final=True):
+            self.deviations.note(Deviation.XML_CUT)
+            yield from self._salvage(pending, iter(()))
+        self._judge()
+
+    def _feed(self, data: bytes, *, final: bool = False) -> bool:
+        """False where the data stop being XML."""
+        try:
+            self._parser.Parse(data, final)
+        except expat.ExpatError:
+            return False
+        return True
+
+    def _batch(self) -> Iterator[tuple[Record, ...]]:
+        if self._assembly.done:
+            yield tuple(self._assembly.done)
+            self._assembly.done.clear()
+
+    # -- damage --------------------------------------------------------------------------------------------------------
+
+    def _after_error(self, pending: bytes, stream: Iterator[bytes]) -> Iterator[tuple[Record, ...]]:
+        if self._assembly.closed:  # every record is in; what follows the report is not part of it
+            self.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
+            self._broken = b"<record" in pending
+        else:
+            self.deviations.note(Deviation.XML_MALFORMED)
+            yield from self._salvage(pending, stream)
+        self._judge()
+
+    def _salvage(self, pending: bytes, stream: Iterator[bytes]) -> Iterator[tuple[Record, ...]]:
+        """Read every whole record in what is left, each on its own."""
+        self._broken = True
+        pieces = split_records(pending, stream, self._limits.token)
+        head = next(pieces)
+        if not self._assembly.met:
+            self._read_head(head)
+        for piece in pieces:
+            if not (piece and (self._read_piece(piece) or self._read_piece(clean_utf8(piece)))):
+                self.deviations.note(Deviation.RECORD_DAMAGED)
+            if len(self._assembly.done) >= _BATCH:
+                yield from self._batch()
+        yield from self._batch()
+
+    def _read_head(self, head: bytes) -> None:
+        """The frame before the first record, as far as it can be read; it need not end properly."""
+        self._assembly.restart()
+        self.deviations.pop(Deviation.ELEMENT_UNKNOWN, None)
+        self._seen_feedback = False
+        self._begin_parser(DOCUMENT)
+        cleaned = clean_utf8(head)
+        if cleaned != head:
+            self.deviations.note(Deviation.REPAIRED_TEXT)
+        self._feed(cleaned)
+        self._assembly.close_frame_group()
+
+    def _read_piece(self, piece: bytes) -> bool:
+        before = self._assembly.met
+        self._assembly.begin_record()
+        self._begin_parser(FEEDBACK)
+        return self._feed(piece, final=True) and self._assembly.met > before
+
+    def _judge(self) -> None:
+        """Raise unless what was read is a report."""
+        if not self._seen_feedback:
+            raise NotAReport("no feedback element: this is no aggregate report", reason="no-report")
+        if self.recovered and not self._assembly.kept:
+            raise DamagedReport("broken, and without one whole record", reason="damaged")
+        if not self._assembly.frame.keys() & _IDENTITY:
+            raise DamagedReport("a report that names neither its reporter nor its subject", reason="missing-field")
+        self._assembly.note_frame()
+
+    # -- expat's events ------------------------------------------------------------------------------------------------
+
+    def _begin_parser(self, root: Node) -> None:
+        parser = expat.ParserCreate("utf-8")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.StartDoctypeDeclHandler = self._doctype
+        self._text: list[str] = []
+        parser.CharacterDataHandler = self._text.append
+        self._parser = parser
+        self._stack: list[Node] = [root]
+
+    def _doctype(self, *_: object) -> None:
+        raise ForbiddenMarkup("a document type declaration: no report has one", reason="doctype")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._text.clear()
+        node = self._stack[-1].children.get(name)
+        if node is None or attributes:
+            node = self._unusual(name, attributes)
+        self._stack.append(node)
+
+    def _end(self, _: str) -> None:
+        node = self._stack.pop()
+        if node.key:
+            text = self._text
+            value = (text[0] if len(text) == 1 else "".join(text)).strip()
+            text.clear()
+            if len(value) <= 255:
+                self._assembly.fields[node.key] = value
+            else:
+                self._assembly.keep(node.key, value)
+        if node.close is not None:
+            node.close(self._assembly)
+            if node is RECORD:
+                self._good_until = self._parser.CurrentByteIndex
+
+    def _unusual(self, name: str, attributes: dict[str, str]) -> Node:
+        """An element with attributes, with a prefix, in another case, or of another schema."""
+        if len(self._stack) > self._limits.depth:
+            raise LimitExceeded(f"elements nested more than {self._limits.depth} deep")
+        prefix, _, local = name.rpartition(":")
+        local = local.lower()
+        if not self._seen_feedback:
+            if local != "feedback":
+                return DOCUMENT
+            self._open_feedback(prefix, attributes)
+            return FEEDBACK
+        foreign = attributes.get("xmlns") not in (None, "", self._assembly.namespace)
+        known = None if foreign or prefix not in self._prefixes else self._stack[-1].children.get(local)
+        if known is not None:
+            return known
+        in_record = RECORD in self._stack
+        return Node("extension", close=lambda assembly: assembly.add_extension(name, in_record=in_record))
+
+    def _open_feedback(self, prefix: str, attributes: dict[str, str]) -> None:
+        self._seen_feedback = True
+        self._prefixes = frozenset({"", prefix})
+        self._assembly.namespace = namespace = attributes.get(f"xmlns:{prefix}" if prefix else "xmlns")
+        if (namespace or "") not in _NAMESPACES:
+            self.deviations.note(Deviation.NAMESPACE_UNKNOWN)
+
+
+def _steps(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces of at most `_STEP` bytes: what expat is given at once bounds how often it looks at a long tag again."""
+    for chunk in chunks:
+        if len(chunk) <= _STEP:
+            yield chunk
+        else:
+            yield from (chunk[start : start + _STEP] for start in range(0, len(chunk), _STEP))

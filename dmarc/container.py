@@ -1,0 +1,413 @@
+"""Finding reports in whatever they come in: bare, gzip, zip, mails, mbox, and each within another.
+
+What a thing is is decided by its first bytes, never by names or media types, which real reporters get wrong. Everything
+streams but what cannot (zip files and mails), and everything counts against one budget, so that no nesting of small
+files becomes a large one. Member names are for people to read; nothing is ever written under one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from itertools import chain
+
+from dmarc.carrier import Carrier, carrier_of
+from dmarc.deviation import Deviation, Deviations
+from dmarc.errors import DamagedReport, NotAReport
+from dmarc.failure import is_failure_report
+from dmarc.limits import Limits
+from dmarc.mailbox.mbox import split_mbox
+from dmarc.reports import ReportKind
+from mta.events.errors import LimitExceeded, ParseError
+from mta.events.mail.message import Part, read_message
+
+__all__ = ["Payload", "Refused", "unpack"]
+
+_STEP = 64 * 1024
+_PEEK = 4_096
+_CENTRAL_ENTRIES = 1_000
+"""Entries of a zip directory; more are not even listed."""
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
+    IndexError, OverflowError,
+)  # fmt: skip
+"""What the standard library raises on hostile zip files."""
+_FOREIGN = {
+    b"\xd0\xcf\x11\xe0": "an Outlook .msg file: export the mail as .eml",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"%PDF": "a PDF",
+}
+_MAIL = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,76}:")
+_BASE64 = re.compile(rb"(?:H4sI|UEsD|PD94|PGZl)[A-Za-z0-9+/=\r\n]*\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_QUIET = frozenset({"no-report", "empty", "unsupported"})
+"""Reasons that are not worth a word about one part when another part is a report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One report, not yet read. Read `chunks` before asking for the next payload.
+
+    `message` is the mail itself where the report is a mail (failure reports); then there are no chunks.
+    """
+
+    member: str
+    kind: ReportKind
+    chunks: Iterator[bytes]
+    deviations: Deviations
+    carrier: Carrier | None = None
+    message: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that is no report, or cannot be opened, and why."""
+
+    member: str
+    error: ParseError
+    carrier: Carrier | None = None
+
+
+class _Form(Enum):
+    """What the first bytes say."""
+
+    GZIP = auto()
+    ZIP = auto()
+    XML = auto()
+    JSON = auto()
+    BASE64 = auto()
+    MBOX = auto()
+    MAIL = auto()
+    UNKNOWN = auto()
+
+
+_MAGIC = ((b"\x1f\x8b", _Form.GZIP), (b"PK\x03\x04", _Form.ZIP), (b"PK\x05\x06", _Form.ZIP))
+_TEXT_STARTS = ((b"<", _Form.XML), (b"{", _Form.JSON), (b"[", _Form.JSON), (b"From ", _Form.MBOX))
+
+
+@dataclass(slots=True)
+class _Budget:
+    """Bytes that may still come out of one input."""
+
+    left: int
+
+    def spend(self, amount: int) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise LimitExceeded("unpacks to more than one input may hold")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the input something stands."""
+
+    limits: Limits
+    budget: _Budget
+    member: str = ""
+    depth: int = 0
+    carrier: Carrier | None = None
+    deviations: Deviations = field(default_factory=Deviations)
+
+    def inside(self, name: str | None = None) -> _Place:
+        """One level deeper; LimitExceeded past the last. Without a name it is the same thing, unpacked."""
+        if self.depth >= self.limits.nesting:
+            raise LimitExceeded(f"nested more than {self.limits.nesting} deep")
+        if name is None:
+            return replace(self, depth=self.depth + 1)
+        member = "/".join(part for part in (self.member, _CONTROL.sub("", name)[:200]) if part)
+        return replace(self, member=member, depth=self.depth + 1, deviations=Deviations(self.deviations))
+
+
+def unpack(chunks: Iterable[bytes], limits: Limits | None = None) -> Iterator[Payload | Refused]:
+    """Every report in an input, in order. An input without any gives exactly one Refused; nothing is raised."""
+    limits = limits or Limits()
+    yield from _open(iter(chunks), _Place(limits, _Budget(limits.unpacked)))
+
+
+def _open(chunks: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:
+    try:
+        first, stream = _peek(chunks)
+        yield from _opened(_form(first), first, stream, place)
+    except ParseError as error:
+        yield Refused(place.member, error, place.carrier)
+
+
+def _opened(form: _Form, first: bytes, stream: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:
+    limits = place.limits
+    match form:
+        case _Form.XML:
+            yield Payload(place.member, ReportKind.AGGREGATE, stream, place.deviations, place.carrier)
+        case _Form.JSON:
+            yield Payload(place.member, ReportKind.TLS, stream, place.deviations, place.carrier)
+        case _Form.GZIP:
+            inner = place.inside()
+            yield from _open(_gunzip(stream, inner), inner)
+        case _Form.BASE64:
+            yield from _open(iter([_unbase64(_collect(stream, limits.packed))]), place.inside())
+        case _Form.ZIP:
+            yield from _unzip(_collect(stream, limits.packed), place)
+        case _Form.MBOX:
+            for number, mail in enumerate(split_mbox(stream, limits.mail.size), start=1):
+                fresh = replace(place, budget=_Budget(limits.unpacked), deviations=Deviations())
+                yield from _from_mail(mail, fresh.inside(f"mail {number}"))
+        case _Form.MAIL:
+            yield from _from_mail(_collect(stream, limits.mail.size), place)
+        case _:
+            raise _unknown(first)
+
+
+def _form(first: bytes) -> _Form:
+    """What it is; text is looked at without byte order mark, blanks and the zero bytes of UTF-16."""
+    for magic, form in _MAGIC:
+        if first.startswith(magic):
+            return form
+    text = first.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    for start, form in _TEXT_STARTS:
+        if text.startswith(start):
+            return form
+    if _BASE64.match(text.rstrip()):
+        return _Form.BASE64
+    return _Form.MAIL if _MAIL.match(text) else _Form.UNKNOWN
+
+
+def _unknown(first: bytes) -> NotAReport:
+    for magic, name in _FOREIGN.items():
+        if first.startswith(magic):
+            return NotAReport(f"cannot be opened: {name}", reason="unsupported")
+    if not first.strip(b"\0 \t\r\n"):
+        return NotAReport("empty", reason="empty")
+    return NotAReport("neither XML, JSON, a mail, gzip nor zip", reason="no-report")
+
+
+def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The beginning, and the whole including it."""
+    first = b""
+    for chunk in chunks:
+        first += chunk
+        if len(first) >= _PEEK:
+            break
+    return first[:_PEEK], chain((first,) if first else (), chunks)
+
+
+def _collect(chunks: Iterator[bytes], limit: int) -> bytes:
+    parts, size = [], 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise LimitExceeded(f"more than {limit} bytes that have to be held at once")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _unbase64(text: bytes) -> bytes:
+    """An attachment whose transfer encoding nobody declared."""
+    clean = re.sub(rb"[^A-Za-z0-9+/]", b"", text)
+    try:
+        return base64.b64decode(clean[: len(clean) - (len(clean) % 4 == 1)] + b"=" * (-len(clean) % 4))
+    except binascii.Error as error:
+        raise DamagedReport(f"damaged base64: {error}", reason="damaged") from error
+
+
+def _gunzip(chunks: Iterator[bytes], place: _Place) -> Iterator[bytes]:
+    """What every member of a gzip stream holds (RFC 1952 section 2.2 allows several). A cut is noted, not raised."""
+    meter = _Meter(place)
+    inflater: zlib._Decompress | None = None
+    for chunk in chunks:
+        data = chunk
+        while data:
+            if inflater is None:
+                data = data.lstrip(b"\0")
+                if meter.packed and data and not data.startswith(b"\x1f"):
+                    place.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
+                    return
+                inflater = zlib.decompressobj(wbits=31)
+            before = len(data)
+            try:
+                out = inflater.decompress(data, _STEP)
+            except zlib.error as error:
+                yield from meter.damaged(error)
+                return
+            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            meter.packed += before - len(data)
+            if out:
+                yield meter.passed(out)
+            if inflater.eof:
+                inflater = None
+    if inflater is not None:
+        yield from meter.damaged(EOFError("the stream ends early"))
+
+
+class _Meter:
+    """Watches what comes out of one compressed stream."""
+
+    def __init__(self, place: _Place, packed: int = 0) -> None:
+        self._place = place
+        self.packed = packed
+        self.unpacked = 0
+
+    def passed(self, out: bytes) -> bytes:
+        """`out`, once it is known to be within the limits."""
+        limits = self._place.limits
+        self.unpacked += len(out)
+        if self.unpacked > limits.ratio_from and self.unpacked > limits.ratio * max(self.packed, 1):
+            raise LimitExceeded(f"unpacks to more than {limits.ratio} times its size: a bomb")
+        self._place.budget.spend(len(out))
+        return out
+
+    def damaged(self, error: Exception) -> Iterator[bytes]:
+        """Keep what came out before the damage; nothing came out: say so."""
+        if not self.unpacked:
+            raise DamagedReport(f"damaged compression: {error}", reason="damaged") from error
+        self._place.deviations.note(Deviation.CONTAINER_CUT)
+        yield from ()
+
+
+def _unzip(data: bytes, place: _Place) -> Iterator[Payload | Refused]:
+    if data.count(b"PK\x01\x02") > _CENTRAL_ENTRIES:
+        raise LimitExceeded(f"a zip file with more than {_CENTRAL_ENTRIES} members")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except _ZIP_ERRORS:
+        inner = place.inside()
+        inner.deviations.note(Deviation.CONTAINER_CUT)
+        yield from _open(_first_member(data, inner), inner)
+        return
+    yield from _worth_telling(_members(archive, len(data), place), place)
+
+
+def _members(archive: zipfile.ZipFile, packed: int, place: _Place) -> Iterator[Payload | Refused]:
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if len(infos) > place.limits.members:
+        yield Refused(
+            place.member, LimitExceeded(f"{len(infos)} members; only the first {place.limits.members} are read")
+        )
+    for info in infos[: place.limits.members]:
+        if info.filename.startswith("__MACOSX/"):
+            continue
+        inner = place.inside(info.filename)
+        if info.flag_bits & 1:
+            yield Refused(inner.member, NotAReport("an encrypted zip member", reason="encrypted"), place.carrier)
+        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            yield Refused(inner.member, NotAReport("an unusual zip compression", reason="unsupported"), place.carrier)
+        else:
+            yield from _open(_member(archive, info, _Meter(inner, packed)), inner)
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: _Meter) -> Iterator[bytes]:
+    try:
+        with archive.open(info) as stream:
+            while out := stream.read(_STEP):
+                yield meter.passed(out)
+    except _ZIP_ERRORS as error:
+        yield from meter.damaged(error)
+
+
+def _first_member(data: bytes, place: _Place) -> Iterator[bytes]:
+    """The first member of a zip file whose directory is missing: cut off, or sent in text mode."""
+    meter = _Meter(place, len(data))
+    try:
+        method, name_length, extra_length = struct.unpack_from("<8xH16xHH", data)
+        inflater = zlib.decompressobj(wbits=-15)
+        body = data[30 + name_length + extra_length :]
+        if method == zipfile.ZIP_STORED:
+            yield meter.passed(body.partition(b"PK\x07\x08")[0].partition(b"PK\x01\x02")[0])
+            return
+        while body and not inflater.eof:
+            out = inflater.decompress(body, _STEP)
+            body = inflater.unconsumed_tail
+            if not out:
+                break
+            yield meter.passed(out)
+    except _ZIP_ERRORS as error:
+        yield from meter.damaged(error)
+        return
+    if not meter.unpacked:
+        yield from meter.damaged(EOFError("nothing whole in it"))
+
+
+def _from_mail(data: bytes, place: _Place) -> Iterator[Payload | Refused]:
+    try:
+        message = read_message(data, place.limits.mail)
+    except ParseError as error:
+        yield Refused(place.member, error, place.carrier)
+        return
+    here = place if place.carrier is not None else replace(place, carrier=carrier_of(message))
+    if is_failure_report(message):
+        yield Payload(here.member, ReportKind.FAILURE, iter(()), here.deviations, here.carrier, message)
+        return
+    yield from _worth_telling(_parts(message, here), here)
+
+
+def _parts(message: Part, place: _Place) -> Iterator[Payload | Refused]:
+    number = 0
+    for part in message.walk():
+        if part.content_type.startswith("multipart/") and part.parts:
+            continue
+        content = part.content()
+        place.budget.spend(len(content))
+        if not _may_be_report(part, content):
+            continue
+        number += 1
+        name = _filename(part) or f"part {number}"
+        if number > place.limits.reports:
+            yield Refused(place.member, LimitExceeded(f"more than {place.limits.reports} attachments"), place.carrier)
+            return
+        try:
+            inner = place.inside(name)
+        except ParseError as error:
+            yield Refused(place.member, error, place.carrier)
+            continue
+        yield from _open(iter((content,)), inner)
+
+
+def _may_be_report(part: Part, content: bytes) -> bool:
+    """Whether a part is worth opening: all but text for people, and images and the like."""
+    if part.content_type.startswith(("image/", "audio/", "video/", "font/")):
+        return False
+    form = _form(content[:_PEEK])
+    head = content[:_PEEK].replace(b"\0", b"").lower()
+    if part.content_type == "message/rfc822":
+        return True
+    if form in (_Form.GZIP, _Form.ZIP):
+        return True
+    if form is _Form.XML and part.content_type != "application/xml":
+        return b"feedback" in head or b"<record" in head or b"report_metadata" in head
+    if part.content_type.startswith("text/"):
+        return form is _Form.BASE64 or (form is _Form.JSON and b'"policies"' in content)
+    return True
+
+
+def _filename(part: Part) -> str:
+    disposition = part.fields.first("Content-Disposition") or ""
+    found = re.search(r"""filename\*?\s*=\s*("[^"]{1,300}"|[^;\s]{1,300})""", disposition, re.IGNORECASE)
+    return (found[1].strip('"') if found else part.parameters.get("name", "")).replace("/", "_")
+
+
+def _worth_telling(found: Iterator[Payload | Refused], place: _Place) -> Iterator[Payload | Refused]:
+    """Leave out that a logo or a greeting is no report where something else is one; never leave out everything."""
+    quiet: list[Refused] = []
+    told = False
+    for item in found:
+        if isinstance(item, Refused) and item.error.reason in _QUIET:
+            quiet.append(item)
+        else:
+            told = True
+            yield item
+    if not told:
+        yield (
+            quiet[0]
+            if quiet
+            else Refused(place.member, NotAReport("nothing in it is a report", reason="no-report"), place.carrier)
+        )

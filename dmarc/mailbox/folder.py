@@ -1,0 +1,44 @@
+"""Files and folders, Maildirs among them: every file under a path, in a stable order, opened one at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["SourceFile", "find_files", "is_maildir"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file: its name for people, and the way to open it."""
+
+    name: str
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def is_maildir(path: str) -> bool:
+    """Whether a folder is a Maildir: it has `cur` and `new`."""
+    folder = Path(path)
+    return (folder / "cur").is_dir() and (folder / "new").is_dir()
+
+
+def find_files(path: str) -> Iterator[SourceFile]:
+    """The file itself, or every file below the folder; of a Maildir not what is still being delivered (`tmp`).
+
+    Symbolic links to folders are not followed, so that no loop can be made of them. Special files are left alone.
+    """
+    if not Path(path).is_dir():
+        yield SourceFile(path, lambda: Path(path).open("rb"))  # noqa: SIM115 - the caller closes
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        if is_maildir(folder) and "tmp" in folders:
+            folders.remove("tmp")
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.is_file():
+                yield SourceFile(str(file), lambda file=file: file.open("rb"))  # type: ignore[misc]

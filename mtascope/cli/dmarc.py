@@ -1,0 +1,131 @@
+"""`mtascope dmarc`: reports read, stored, and turned into advice."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from dmarc.mailbox.folder import SourceFile, find_files
+from dmarc.reading import Reading, read_reports
+from dmarc.reports import AggregateReport, Outcome, Record
+from mta.events.instants import format_instant
+from mtascope.output import Exit, emit, say
+
+__all__ = ["command", "reading_fields", "record_fields"]
+
+
+@click.group("dmarc")
+def command() -> None:
+    """Read DMARC aggregate, failure and TLS reports.
+
+    Example: mtascope dmarc parse report.xml.gz
+    """
+
+
+@command.command("parse")
+@click.argument("paths", metavar="[PATH|-]...", nargs=-1)
+@click.option("--records", "with_records", is_flag=True, help="Add the records of each aggregate report as `rows`.")
+@click.option("--json", "as_json", is_flag=True, help="Accepted for symmetry: the output is always NDJSON.")
+def parse(paths: tuple[str, ...], *, with_records: bool, as_json: bool) -> Exit:  # noqa: ARG001
+    """Read reports and print one line for each; nothing is stored.
+
+    Reads files, folders, Maildirs, mbox files or standard input (-): XML, JSON, mails, gzip, zip, each within another.
+    For TLS reports `records` are policies and `messages` sessions.
+
+    Example: mtascope dmarc parse ~/Maildir | jq 'select(.outcome != "ok")'
+    """
+    outcomes: Counter[Outcome] = Counter()
+    missing = False
+    for source in _sources(paths or ("-",)):
+        if isinstance(source, str):
+            say(source)
+            missing = True
+            continue
+        for line in _lines(source, with_records=with_records):
+            outcomes[Outcome(line["outcome"])] += 1
+            try:
+                emit(line)
+            except BrokenPipeError:  # the reader has seen enough (`| head`)
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - nothing may complain at exit
+                return Exit.DONE
+    say(", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome))
+    if missing:
+        return Exit.MISSING
+    return Exit.REFUSED if outcomes[Outcome.QUARANTINED] else Exit.DONE
+
+
+def _sources(paths: tuple[str, ...]) -> Iterator[SourceFile | str]:
+    """Every file under the paths; a sentence for a path that is not there."""
+    for path in paths:
+        if path == "-":
+            yield SourceFile("-", lambda: sys.stdin.buffer)
+        elif Path(path).exists():
+            yield from find_files(path)
+        else:
+            yield f"{path}: no such file or folder"
+
+
+def _lines(source: SourceFile, *, with_records: bool) -> Iterator[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    try:
+        with source.open() as stream:
+            for item in read_reports(_chunks(stream), now=time.time_ns() // 1000):
+                if isinstance(item, Reading):
+                    line = {"file": source.name, **reading_fields(item)}
+                    if with_records and isinstance(item.report, AggregateReport):
+                        line["rows"] = rows if item.outcome is not Outcome.QUARANTINED else []
+                    yield line
+                    rows = []
+                elif with_records:
+                    rows += map(record_fields, item)
+    except OSError as error:
+        say(f"{source.name}: {error.strerror}")
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(64 * 1024):
+        yield chunk
+
+
+def reading_fields(reading: Reading) -> dict[str, Any]:
+    """The promised keys of one report; None for what is not known."""
+    report = reading.report
+    fields: dict[str, Any] = {
+        "member": reading.member or None,
+        "kind": reading.kind,
+        "outcome": reading.outcome,
+        "error": None if reading.error is None else f"{reading.error.reason}: {reading.error}",
+        "org_name": report.org_name if report else None,
+        "report_id": report.report_id if report else None,
+        "domain": report.domain if report else None,
+        "begin": _time(report.begin) if report else None,
+        "end": _time(report.end) if report else None,
+        "records": report.records if report else 0,
+        "messages": report.messages if report else 0,
+        "pass": report.passed if report else 0,
+        "warnings": reading.deviations.codes(),
+    }
+    if isinstance(report, AggregateReport):
+        fields |= {"policy": asdict(report.policy), "generator": report.generator, "namespace": report.namespace}
+    return fields
+
+
+def record_fields(record: Record) -> dict[str, Any]:
+    """One record as JSON."""
+    fields = record._asdict()
+    fields["count"] = fields.pop("messages")
+    fields["auth"] = [result._asdict() for result in record.auth]
+    fields["overrides"] = [override._asdict() for override in record.overrides]
+    return fields
+
+
+def _time(moment: int | None) -> str | None:
+    return None if moment is None else format_instant(moment)
