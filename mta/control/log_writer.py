@@ -99,7 +99,8 @@ class LogWriter:
             batch = [self._waiting.popleft() for _ in range(count)]
             if self._segment is None:
                 self._segment = await self._insist(self._open)
-            self._segment.write([line for _, line in batch])
+            lines = [line for _, line in batch]
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._segment.write, lines)
             await self._insist(self._segment.push)
             self._last_seq = batch[-1][0]
             await self._note()
