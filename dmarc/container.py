@@ -229,14 +229,17 @@ def _gunzip(chunks: Iterator[bytes], place: _Place) -> Iterator[bytes]:
         while data:
             if inflater is None:
                 data = data.lstrip(b"\0")
-                if meter.packed and data and not data.startswith(b"\x1f"):
+                if not data:
+                    break
+                if meter.packed and not data.startswith(b"\x1f"):
                     place.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
                     return
                 inflater = zlib.decompressobj(wbits=31)
-            before = len(data)
+            before, standing = len(data), inflater.copy()
             try:
                 out = inflater.decompress(data, _STEP)
             except zlib.error as error:
+                yield from map(meter.passed, _last_words(standing, data))
                 yield from meter.damaged(error)
                 return
             data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
@@ -247,6 +250,17 @@ def _gunzip(chunks: Iterator[bytes], place: _Place) -> Iterator[bytes]:
                 inflater = None
     if inflater is not None:
         yield from meter.damaged(EOFError("the stream ends early"))
+
+
+def _last_words(inflater: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """What comes out before the byte at which a stream is damaged; the library drops it with the error."""
+    for byte in data:
+        try:
+            out = inflater.decompress(bytes((byte,)))
+        except zlib.error:
+            return
+        if out:
+            yield out
 
 
 class _Meter:

@@ -141,3 +141,24 @@ def mail_of() -> Callable[..., bytes]:
 @pytest.fixture
 def gz() -> Callable[[bytes], bytes]:
     return gzip.compress
+
+
+@pytest.fixture(scope="session")
+def read_all_once() -> Callable[..., list[Found]]:
+    """The same for property tests, which want no fixture per test."""
+    return read_all
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[bytes]:
+    """One of each kind of input, the plain report first."""
+    plain = make_report([make_record(count=number) for number in range(1, 5)])
+    tls = b'{"organization-name":"r","policies":[{"policy":{"policy-type":"sts"},"summary":{}}]}'
+    return [
+        plain,
+        plain.decode().encode("utf-16"),
+        gzip.compress(plain, mtime=0),
+        zipped(("a.xml", plain), ("b.xml", plain)),
+        mailed(("application/gzip", "a.xml.gz", gzip.compress(plain, mtime=0)), ("text/xml", "b.xml", plain)),
+        tls,
+    ]
