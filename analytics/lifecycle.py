@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "create_unit_table", "merged", "projection"]
+__all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "create_unit_tables", "merged", "projection"]
 
 _TERMINAL = "STRUCT(moment TIMESTAMP, outcome VARCHAR, class VARCHAR, severity VARCHAR, origin VARCHAR)"
 _FAILURE = "STRUCT(moment TIMESTAMP, class VARCHAR, severity VARCHAR, origin VARCHAR)"
@@ -96,10 +96,15 @@ UNIT_EVENT = "type NOT IN ('rejection', 'oob_bounce', 'complaint')"
 """SQL over an event row: it tells about its own unit. Refused mail never became one; reports are about other units."""
 
 
-def create_unit_table() -> str:
-    """DDL of `unit`."""
+def create_unit_tables() -> str:
+    """DDL of `unit`, and of `message`: the same facts where a log tells them of a whole message only.
+
+    Postfix and Exim write sender, size and Message-ID once a message, on lines that name no recipient. Such a line
+    makes a row of `message`; whenever a message or one of its recipients changes, the loader hands the message's facts
+    down to its recipients, which is a merge like any other and may happen any number of times.
+    """
     columns = ", ".join(f"{fact.name} {fact.sql_type}" for fact in FACTS)
-    return f"CREATE TABLE unit (unit_id UBIGINT NOT NULL, {columns})"
+    return "; ".join(f"CREATE TABLE {name} (unit_id UBIGINT NOT NULL, {columns})" for name in ("unit", "message"))
 
 
 def projection(events: str) -> str:

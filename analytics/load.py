@@ -146,9 +146,38 @@ class Loader:
     def _update_units(self) -> None:
         con = self._con
         con.execute(f"INSERT INTO rollup {summed(contributions(None, 'fresh'))}")
-        con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS {projection('fresh')}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')}")
+        con.execute("CREATE OR REPLACE TEMP TABLE arriving AS FROM projected WHERE recipient_hash IS NOT NULL")
+        self._hand_down()
         self._merge_arriving()
         self._attribute()
+
+    def _hand_down(self) -> None:
+        """Keep what is told of whole messages, and add it to `arriving` for every recipient of a touched message."""
+        con = self._con
+        told = con.execute("SELECT count(*) FROM projected WHERE recipient_hash IS NULL").fetchall()[0][0]
+        if told:
+            con.execute(
+                "CREATE OR REPLACE TEMP TABLE told AS "
+                + merged(
+                    "SELECT * FROM projected WHERE recipient_hash IS NULL",
+                    "SELECT * FROM message WHERE message_key IN (SELECT message_key FROM projected)",
+                )
+            )
+            con.execute("DELETE FROM message WHERE message_key IN (SELECT message_key FROM told)")
+            con.execute("INSERT INTO message SELECT * FROM told")
+        elif not con.execute("SELECT count(*) FROM message").fetchall()[0][0]:
+            return
+        facts = ", ".join(f"m.{fact.name}" for fact in FACTS if fact.name != "message_key")
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT unit_id, message_key FROM arriving UNION "
+            "SELECT unit_id, message_key FROM unit WHERE message_key IN "
+            "(SELECT message_key FROM projected WHERE recipient_hash IS NULL)"
+        )
+        con.execute(
+            f"INSERT INTO arriving SELECT t.unit_id, m.message_key, {facts} "
+            "FROM touched t JOIN message m USING (message_key)"
+        )
 
     def _merge_arriving(self) -> None:
         """Merge `arriving` (unit rows) into `unit`, appending to `rollup` by how much its figures changed."""

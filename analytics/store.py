@@ -18,7 +18,7 @@ import duckdb
 
 from analytics.enrich import Enricher
 from analytics.errors import SchemaTooNew, StoreBusy, StoreDamaged, StoreError, StoreFull
-from analytics.lifecycle import create_unit_table
+from analytics.lifecycle import create_unit_tables
 from analytics.load import Loader
 from analytics.rollup import compaction, create_rollup_table
 from analytics.settings import StoreSettings
@@ -184,7 +184,7 @@ def _migrate(con: duckdb.DuckDBPyConnection, path: Path, now: int) -> None:
         script = resources.files("analytics").joinpath("schema/0001_first.sql").read_text("utf8")
         con.begin()
         con.execute(script)
-        con.execute(create_unit_table())
+        con.execute(create_unit_tables())
         con.execute(create_rollup_table())
         con.execute("INSERT INTO schema_version VALUES (1, make_timestamp(?))", [now])
         con.commit()

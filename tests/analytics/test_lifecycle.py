@@ -45,7 +45,21 @@ def _journey(rng: random.Random, queue_id: str, recipient: str) -> list[Event]:
         "tenant": rng.choice(("red", "blue", None)),
         "message_id": f"<{queue_id}@example.test>",
     }
+    if rng.random() < 0.3:
+        return _told_of_the_message(common) + _tries(rng, begin, {**common, "created": None, "message_id": None})
     events = [] if rng.random() < 0.1 else [Event(type=EventType.RECEPTION, time=begin, **common)]
+    return events + _tries(rng, begin, common)
+
+
+def _told_of_the_message(common: dict[str, Any]) -> list[Event]:
+    """As Postfix and Exim log: sender and Message-ID once, on a line without a recipient."""
+    whole = {**common, "recipient": ""}
+    return [Event(type=EventType.RECEPTION, time=common["created"], **whole)]
+
+
+def _tries(rng: random.Random, begin: int, common: dict[str, Any]) -> list[Event]:
+    queue_id, recipient = common["queue_id"], common["recipient"]
+    events: list[Event] = []
     at, attempt = begin, 0
     for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
         at += rng.randrange(1, 20 * MINUTE)
@@ -89,7 +103,7 @@ def recount(events: list[Event]) -> dict[str, Counter[str]]:
     """The definitions of METRICS.md once more, over plain lists: counts by domain, cohort clock."""
     units: dict[tuple[str, str, str], list[Event]] = {}
     reports: dict[str, set[EventType]] = {}
-    for event in events:
+    for event in (event for event in events if event.recipient):
         if event.type in {EventType.COMPLAINT, EventType.OOB_BOUNCE}:
             reports.setdefault(event.original_message_id or "", set()).add(event.type)
         else:
@@ -97,7 +111,8 @@ def recount(events: list[Event]) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for facts in units.values():
         count = counts.setdefault(facts[0].recipient_domain, Counter())
-        _recount_unit(count, sorted(facts, key=lambda event: event.time), reports.get(facts[0].message_id or "", set()))
+        message_id = f"<{facts[0].queue_id}@example.test>"
+        _recount_unit(count, sorted(facts, key=lambda event: event.time), reports.get(message_id, set()))
     return counts
 
 
