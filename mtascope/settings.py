@@ -93,4 +93,5 @@ def _validated(content: dict[str, Any], where: str) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise SettingsError(f"{first['msg']}{more}", where=f"{where}: {key}") from error
+        what = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise SettingsError(f"{what}{more}", where=f"{where}: {key}") from error

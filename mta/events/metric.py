@@ -20,11 +20,11 @@ _UNITS = frozenset({"", "seconds", "bytes", "ratio", "info"})
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One family. `unit` is the base unit that the name ends with (before `_total`); "" for plain counts.
+    """One family. `unit` is the base unit that the name ends with (before `_total`); "" for counts.
 
-    `help` is one sentence for people. `labels` are in the order in which values are given. `buckets` are the upper bounds
-    of a histogram, without +Inf. `foreign` marks a name that another project chose (node_exporter's `MemTotal`):
-    it only has to be a name that Prometheus accepts.
+    `help` is one sentence for people. `labels` are in the order in which values are given. `buckets` are the upper
+    bounds of a histogram, without +Inf. `foreign` marks a name that another project chose (node_exporter's
+    `MemTotal`): it only has to be a name that Prometheus accepts.
     """
 
     name: str

@@ -7,11 +7,11 @@ Two keys with two duties, so that one can be rotated without breaking joins:
 - the **recipient key** turns an address into a `recipient hash`, which does follow a person, and therefore has epochs:
   after a rotation new mail gets new hashes, and destroying an old key makes old hashes meaningless.
 
-`event_id` is computed from the unit id and the record's decoded fields, all of which are stored: anybody with the row can
-compute it again, without a key.
+`event_id` is computed from the unit id and the record's decoded fields, all of which are stored: anybody with the row
+can compute it again, without a key.
 
-The construction is SHA-256 over a fixed-length key, a domain-separating byte and length-delimited parts, cut to its first
-8 or 16 bytes: the cut keeps extension attacks out, and SQL can compute the same with DuckDB's `sha256`.
+The construction is SHA-256 over a fixed-length key, a domain-separating byte and length-delimited parts, cut to its
+first 8 or 16 bytes: the cut keeps extension attacks out, and SQL can compute the same with DuckDB's `sha256`.
 """
 
 from __future__ import annotations

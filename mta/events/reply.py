@@ -1,4 +1,4 @@
-"""What a mail server answered: reply code (RFC 5321 section 4.2), enhanced status code (RFC 3463), text, and to what."""
+"""What a mail server answered: reply code (RFC 5321 section 4.2), enhanced status code (RFC 3463), and text."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class SmtpReply:
 def parse_reply(line: str, *, command: str | None = None) -> SmtpReply:
     """Read `550 5.1.1 text`; each part may be missing. Lines of a multi-line reply are joined by blanks.
 
-    The code and enhanced code are repeated on each line of a multi-line reply (RFC 2034 section 4); repeats are dropped.
+    Code and enhanced code are repeated on each line of a multi-line reply (RFC 2034 section 4); repeats are dropped.
     """
     code: int | None = None
     enhanced: EnhancedStatus | None = None
