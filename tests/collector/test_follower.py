@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -386,13 +387,26 @@ def test_a_restarted_collector_reads_only_what_it_has_not_committed(tmp_path, st
     assert one.receipt.received == 1
 
 
-def test_a_file_that_may_not_be_read_is_named_and_its_neighbours_are_followed(tmp_path, store, records, follower):
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    (tmp_path / "a").write_bytes(records(1))
-    (tmp_path / "a").chmod(0)
-    (tmp_path / "b").write_bytes(records(1))
-    one = follower(tmp_path, store=store)
+@pytest.fixture
+def open_to_all():
+    """A folder that users other than root can get into, and for the test's while we are such a user."""
+    nobody = 65_534
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        if os.geteuid() == 0:
+            os.seteuid(nobody)
+        try:
+            yield Path(name)
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_is_named_and_its_neighbours_are_followed(open_to_all, store, records, follower):
+    (open_to_all / "a").write_bytes(records(1))
+    (open_to_all / "a").chmod(0)
+    (open_to_all / "b").write_bytes(records(1))
+    one = follower(open_to_all, store=store)
     drain(one)
     assert store.receipt.stored == 1
     assert "permission denied" in one.health.last_error_text
