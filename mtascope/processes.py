@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mta.events.errors import MtascopeError
 from mtascope.output import Exit
+from mtascope.supervised import MARK
 
 __all__ = ["Child", "ChildFailed", "command_line", "until"]
 
@@ -77,7 +78,12 @@ class Child:
         with self._log_file.open("ab") as log:
             # Its own session: Ctrl-C at the terminal goes to us alone, and we end the children in order.
             self._process = await asyncio.create_subprocess_exec(
-                *self._argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                *self._argv,
+                stdin=asyncio.subprocess.PIPE,  # see mtascope/supervised.py
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, MARK: "1"},
             )
         self._pid_file.write_text(f"{self._process.pid}\n", "ascii")
         try:

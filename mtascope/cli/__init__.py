@@ -10,6 +10,7 @@ import click
 from mta.events.errors import MtascopeError
 from mtascope import __version__
 from mtascope.output import Exit
+from mtascope.supervised import end_with_the_supervisor
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "parse": "Print the events in a log; nothing is stored.",
     "classify": "Say which bounce class an SMTP reply belongs to.",
     "dmarc": "Read DMARC, TLS and failure reports; advise on enforcing.",
+    "bounce": "Read mails as bounces and complaints.",
     "rates": "Delivery, bounce, deferral and complaint rates.",
     "status": "Health of each part.",
     "dashboards": "Generate Grafana boards.",
@@ -60,6 +62,7 @@ def _root() -> None:
 
 def main() -> None:
     """Entry point: named errors become one line on standard error and an exit code that means something."""
+    end_with_the_supervisor()
     try:
         code = _root.main(standalone_mode=False)
     except click.exceptions.Abort:

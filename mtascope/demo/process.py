@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mta.events.errors import MtascopeError, SettingsError
+from mtascope.supervised import end_with_the_supervisor
 
 __all__ = ["read_settings", "run_process"]
 
@@ -31,6 +32,7 @@ def run_process(path: Path, model: type[Settings], work: Callable[[Settings, asy
 
     An error that mtascope can name ends the process with status 2 and one line on standard error.
     """
+    end_with_the_supervisor()
     try:
         settings = read_settings(path, model)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
