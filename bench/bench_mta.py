@@ -1,0 +1,220 @@
+"""How many messages a second go through the bundled MTA, beside Postfix, in one run on one machine.
+
+Run: .venv/bin/python bench/bench_mta.py [--messages N] [--size BYTES] [--workers N] [--rounds N] [--only NAME]
+
+smtp-source (20 sessions, connections reused) sends to the MTA, which relays to smtp-sink; all three share the machine's
+cores, everything is on loopback, and both MTAs accept durably (Postfix: one fsync a message; ours: one fdatasync a
+group). `accept` is until the source has its last 250; `end to end` until the sink has its last message. Peers take
+turns (rounds), because a shared machine is never the same twice; the ratio is of the medians. Postfix runs with its
+default limits from a configuration and queue of its own under a temporary directory, and needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SESSIONS = 20
+PATIENCE = 60.0
+_MASTER_CF = """\
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Messages a second."""
+
+    accept: float
+    end_to_end: float
+
+
+Peer = Callable[[Path, int, argparse.Namespace], AbstractContextManager[int]]
+"""Runs an MTA that keeps its files in a folder and relays to a port of loopback; gives the port where it listens."""
+
+
+def main() -> None:
+    options = _options()
+    peers: dict[str, Peer] = {"postfix": _postfix, "mtascope": _mtascope}
+    chosen = {name: peer for name, peer in peers.items() if options.only in {None, name}}
+    if "postfix" in chosen and (not _program("postfix") or os.geteuid() != 0):
+        print("postfix is not installed, or this is not root: measuring mtascope alone", file=sys.stderr)
+        del chosen["postfix"]
+    if not _program("smtp-source"):
+        sys.exit("smtp-source is not installed: it comes with Postfix")
+    found: dict[str, list[Rates]] = {name: [] for name in chosen}
+    for number in range(options.rounds):
+        for name, peer in chosen.items():
+            rates = _measure(peer, options)
+            found[name].append(rates)
+            print(f"round {number + 1}  {name:9} accept {rates.accept:7,.0f}/s   end to end {rates.end_to_end:7,.0f}/s")
+    _compare(found)
+
+
+def _compare(found: dict[str, list[Rates]]) -> None:
+    middle = {
+        name: (statistics.median(r.accept for r in rows), statistics.median(r.end_to_end for r in rows))
+        for name, rows in found.items()
+    }
+    if {"postfix", "mtascope"} <= set(middle):
+        ours, theirs = middle["mtascope"], middle["postfix"]
+        accept, end_to_end = ours[0] / theirs[0], ours[1] / theirs[1]
+        print(f"mtascope : postfix   accept {accept:.2f}   end to end {end_to_end:.2f}   (ratio of medians)")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=8000)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["mtascope", "postfix"])
+    parser.add_argument("--settings", default="", help="more lines for the [mta] table, e.g. 'starttls = false'")
+    return parser.parse_args()
+
+
+def _measure(peer: Peer, options: argparse.Namespace) -> Rates:
+    with tempfile.TemporaryDirectory(prefix="bench-mta-") as folder:
+        sink_port = _free_port()
+        as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
+        sink = subprocess.Popen(
+            [_program("smtp-sink"), *as_nobody, "-M", str(options.messages), f"127.0.0.1:{sink_port}", "1000"],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            with peer(Path(folder), sink_port, options) as port:
+                return _load(port, sink, options)
+        finally:
+            if sink.poll() is None:
+                sink.kill()
+            sink.wait()
+
+
+def _load(port: int, sink: subprocess.Popen[bytes], options: argparse.Namespace) -> Rates:
+    started = time.perf_counter()
+    subprocess.run(
+        [
+            *(_program("smtp-source"), "-d", "-s", str(SESSIONS), "-m", str(options.messages), "-l", str(options.size)),
+            *("-f", "bench@example.org", "-t", "user@example.com", f"127.0.0.1:{port}"),
+        ],
+        check=True,
+        timeout=PATIENCE,
+    )
+    accepted = time.perf_counter() - started
+    sink.wait(PATIENCE)
+    return Rates(options.messages / accepted, options.messages / (time.perf_counter() - started))
+
+
+# The MTAs
+
+
+@contextmanager
+def _mtascope(folder: Path, sink_port: int, options: argparse.Namespace) -> Iterator[int]:
+    port = _free_port()
+    config = folder / "mta.toml"
+    config.write_text(
+        "[mta]\nreuse_port = true\nmin_free_bytes = 0\nconnection_limit = 20\n"
+        f"max_deliveries_per_connection = 1000000\n{options.settings}\n"
+        f'[[mta.routes]]\ndomain = "*"\nhost = "sink.example"\naddress = "127.0.0.1"\nport = {sink_port}\n'
+    )
+    arguments = ["mta", "--data", str(folder / "data"), "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mtascope", *arguments, "--worker", str(number), "--json"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for number in range(options.workers)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None  # noqa: S101
+            worker.stdout.readline()
+        yield port
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in workers:
+            worker.communicate()
+
+
+@contextmanager
+def _postfix(folder: Path, sink_port: int, options: argparse.Namespace) -> Iterator[int]:
+    del options
+    port = _free_port()
+    config, queue, data = (folder / name for name in ("etc", "queue", "data"))
+    for path in (config, queue, data):
+        path.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    shutil.chown(data, "postfix")
+    (config / "main.cf").write_text(
+        f"compatibility_level = 3.6\nqueue_directory = {queue}\ndata_directory = {data}\n"
+        "inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmyhostname = bench.example\nmydestination =\n"
+        f"mynetworks = 127.0.0.0/8\nrelayhost = [127.0.0.1]:{sink_port}\nalias_maps =\nlocal_recipient_maps =\n"
+    )
+    (config / "master.cf").write_text(_MASTER_CF.format(port=port))
+    subprocess.run([_program("postfix"), "-c", str(config), "start"], check=True, capture_output=True)
+    try:
+        _await_port(port)
+        yield port
+    finally:
+        os.kill(int((queue / "pid" / "master.pid").read_text()), signal.SIGTERM)
+        time.sleep(0.5)
+
+
+# The machine
+
+
+def _program(name: str) -> str:
+    return shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin") or ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as probe:
+            probe.recv(100)
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing answers on port {port}")
+
+
+if __name__ == "__main__":
+    main()
