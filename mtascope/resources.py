@@ -9,10 +9,11 @@ from functools import cache
 from importlib.resources import files
 
 from mta.events.classifier import ReplyClassifier
+from mta.events.mail.bounce_phrases import BouncePhrases
 from mta.events.provider import ProviderMap
 from mta.events.taxonomy import Taxonomy
 
-__all__ = ["provider_map", "reply_classifier", "reply_rule_files", "taxonomy"]
+__all__ = ["bounce_phrases", "provider_map", "reply_classifier", "reply_rule_files", "taxonomy"]
 
 _DATA = files("mta.events") / "data"
 
@@ -39,3 +40,9 @@ def reply_rule_files() -> dict[str, bytes]:
 def reply_classifier() -> ReplyClassifier:
     """The shipped rules, compiled; takes a moment the first time."""
     return ReplyClassifier.from_toml(taxonomy(), *reply_rule_files().values())
+
+
+@cache
+def bounce_phrases() -> BouncePhrases:
+    """The shipped words by which bounce mails are known."""
+    return BouncePhrases.from_toml((_DATA / "bounce_mail" / "phrases.toml").read_bytes())

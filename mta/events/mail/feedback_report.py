@@ -13,7 +13,7 @@ from mta.events.errors import ParseError
 from mta.events.mail.message import Fields, MailLimits, Part, read_fields
 from mta.events.mail.report import NamedMta, bare_address, instant, named_mta, original_message, report_part
 
-__all__ = ["FeedbackReport", "read_feedback_report"]
+__all__ = ["FeedbackReport", "feedback_report", "read_feedback_report"]
 
 _KNOWN = frozenset(
     {
@@ -63,11 +63,15 @@ class FeedbackReport:
 def read_feedback_report(message: Part, limits: MailLimits = MailLimits()) -> FeedbackReport:  # noqa: B008 (frozen)
     """The report in this mail. ParseError: `no-report` where there is none, `missing-field` where it names no type."""
     fields = read_fields(report_part(message, "message/feedback-report").content(), limits)
-    kind = (fields.first("Feedback-Type") or "").strip().lower()
-    if not kind:
+    if not (fields.first("Feedback-Type") or "").strip():
         raise ParseError("a feedback report without Feedback-Type", reason="missing-field")
+    return feedback_report(fields, original_message(message))
+
+
+def feedback_report(fields: Fields, original: bytes | None) -> FeedbackReport:
+    """The report that these fields make, wherever they stood."""
     return FeedbackReport(
-        feedback_type=kind,
+        feedback_type=(fields.first("Feedback-Type") or "").strip().lower(),
         user_agent=fields.first("User-Agent") or "",
         version=fields.first("Version") or "",
         arrival_date=instant(fields.first("Arrival-Date") or fields.first("Received-Date")),
@@ -81,7 +85,7 @@ def read_feedback_report(message: Part, limits: MailLimits = MailLimits()) -> Fe
         reported_domain=fields.all("Reported-Domain"),
         reported_uri=fields.all("Reported-URI"),
         extensions=_extensions(fields),
-        original_message=original_message(message),
+        original_message=original,
     )
 
 

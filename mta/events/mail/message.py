@@ -22,6 +22,9 @@ _BOUNDARY_LIMIT = 200
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s"]*)""")
+_GUESS_LIMIT = 64 * 1024
+"""Bytes of a body in which a boundary is looked for that was not declared."""
+_BOUNDARY_LINE = re.compile(rb"\n--([!-~]{4,200}+)[ \t]*+\r?\n(?=content-)", re.IGNORECASE)
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
@@ -140,12 +143,20 @@ class _Reader:
         fields = read_fields(head, self._limits)
         content_type, parameters = _content_type(fields.first("Content-Type") or "")
         boundary = parameters.get("boundary", "")
-        if not (content_type.startswith("multipart/") and 0 < len(boundary) <= _BOUNDARY_LIMIT):
+        if not content_type.startswith("multipart/"):
+            return Part(fields, content_type, parameters, self._data[body:end])
+        spans = self._sections(body, end, boundary) if 0 < len(boundary) <= _BOUNDARY_LIMIT else []
+        spans = spans or self._guessed_sections(body, end)
+        if not spans:
             return Part(fields, content_type, parameters, self._data[body:end])
         if depth >= self._limits.depth:
             raise LimitExceeded(f"multiparts nested more than {self._limits.depth} deep")
-        parts = tuple(self.part(*span, depth + 1) for span in self._sections(body, end, boundary))
-        return Part(fields, content_type, parameters, b"", parts)
+        return Part(fields, content_type, parameters, b"", tuple(self.part(*span, depth + 1) for span in spans))
+
+    def _guessed_sections(self, body: int, end: int) -> list[tuple[int, int]]:
+        """The same for a boundary that is missing or differs from the one declared: the body is believed."""
+        found = _BOUNDARY_LINE.search(self._data, max(body - 1, 0), min(end, body + _GUESS_LIMIT))
+        return self._sections(body, end, found[1].decode("ascii")) if found else []
 
     def _sections(self, body: int, end: int, boundary: str) -> list[tuple[int, int]]:
         """What stands between the boundary lines; where the last one is missing, the section ends with the body.
