@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mta.events.address import canonical_domain, mask_addresses, split_address
+from mta.events.address import canonical_domain, split_address
 from mta.events.event import Event, EventType
 from mta.events.provider import Provider, ProviderMap
 from mta.events.pseudonym import Keyring, event_id
@@ -199,7 +199,7 @@ class Enricher:
             return None
         template = self._known.get(text) if recipient is None else None
         if template is None:
-            template = templatize(mask_addresses(text)[:_LONGEST_REPLY], recipient=recipient)
+            template = templatize(text[:_LONGEST_REPLY], recipient=recipient)
             if recipient is None:
                 self._known[text] = template
                 if len(self._known) > _CACHED:

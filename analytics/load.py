@@ -28,6 +28,7 @@ from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
 from mta.events.provider import Provider
+from mta.events.pseudonym import Keyring
 
 __all__ = ["Loader"]
 
@@ -48,6 +49,11 @@ class Loader:
         columns = ", ".join(f"{name} {sql_type}" for name, sql_type in STAGED.items())
         con.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns})")
         self._remember()
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that pseudonyms are made with."""
+        return self._enricher.keyring
 
     def load(self, batch: Batch, now: int) -> Receipt:
         """Store the batch; all or nothing. `now` is the instant of loading."""

@@ -88,6 +88,11 @@ class Store:
         rows = self.query("SELECT read_to, path, finished FROM checkpoint WHERE source = ?", [source])
         return Checkpoint(source, rows[0][0], rows[0][1], finished=rows[0][2]) if rows else None
 
+    def recipient_hashes(self, address: str) -> list[int]:
+        """The pseudonyms of an address under every key that is still kept, the newest first."""
+        keyring = self._loader.keyring
+        return [keyring.recipient_hash(address, epoch) for epoch in sorted(keyring.recipient_keys, reverse=True)]
+
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other."""
         with _named_errors(self.path):

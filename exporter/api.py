@@ -19,16 +19,27 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from analytics.rates import COUNTS, Question, RateRow, ask
-from analytics.reasons import top_reasons
+from analytics.latency import Latency, latencies
+from analytics.queues import waiting
+from analytics.rates import COUNTS, Clock, Question, RateRow, ask
+from analytics.reasons import Reason, top_reasons
 from analytics.rollup import DIMENSIONS
 from analytics.store import Store
+from analytics.trace import Traced, trace
 from exporter.prometheus import MetricsPage
 from exporter.settings import HttpSettings
 from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import HOUR, format_instant, parse_instant
 
-__all__ = ["Backend", "create_api", "create_metrics_app", "rate_rows"]
+__all__ = [
+    "Backend",
+    "create_api",
+    "create_metrics_app",
+    "latency_rows",
+    "rate_rows",
+    "reason_rows",
+    "traced_row",
+]
 
 _SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -145,15 +156,7 @@ def _routes(app: FastAPI, backend: Backend) -> None:
         clock: Literal["event", "cohort"] = "cohort",
     ) -> list[dict[str, Any]]:
         """Every count and rate, by any dimensions; other query parameters named after a dimension select values."""
-        where = {name: request.query_params.getlist(name) for name in request.query_params if name in DIMENSIONS}
-        question = Question(
-            by=tuple(name for name in by.split(",") if name),
-            since=_instant("since", since),
-            until=_instant("until", until),
-            clock=clock,
-            where=where,
-        )
-        return rate_rows(ask(backend.store, question))
+        return rate_rows(ask(backend.store, _question(request, by, since, until, clock)))
 
     @app.get("/v1/reasons")
     def reasons(
@@ -164,11 +167,30 @@ def _routes(app: FastAPI, backend: Backend) -> None:
         """The replies behind failures, most frequent first; the last hour unless told otherwise."""
         start = _instant("since", since)
         start = time.time_ns() // 1000 - HOUR if start is None else start
-        return [
-            {**asdict(reason), "first_seen": format_instant(reason.first_seen),
-             "last_seen": format_instant(reason.last_seen)}
-            for reason in top_reasons(backend.store, since=start, providers=provider, limit=limit)
-        ]  # fmt: skip
+        return reason_rows(top_reasons(backend.store, since=start, providers=provider, limit=limit))
+
+    @app.get("/v1/latency")
+    def latency(
+        request: Request,
+        by: str = "provider",
+        since: str | None = None,
+        until: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Percentiles of the time to delivery by time of injection; what is in flight counts as "at least"."""
+        return latency_rows(latencies(backend.store, _question(request, by, since, until, "cohort")))
+
+    @app.get("/v1/trace")
+    def trace_message(
+        identifier: Annotated[str, Query(alias="id", min_length=1, max_length=1000)],
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """What happened to a message: by Message-ID, queue id or recipient."""
+        return {"messages": [traced_row(found) for found in trace(backend.store, identifier, limit)]}
+
+    @app.get("/v1/queues")
+    def queues(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:
+        """The domains with the most recipients in flight, their age and their last reply."""
+        return [asdict(found) for found in waiting(backend.store, limit)]
 
     @app.post("/v1/ingest", include_in_schema=False)
     def ingest(request: Request, body: IngestRequest) -> dict[str, Any]:
@@ -177,6 +199,53 @@ def _routes(app: FastAPI, backend: Backend) -> None:
         return backend.ingest(body.paths, body.format)
 
     app.get("/metrics", include_in_schema=False)(_metrics(backend.page))
+
+
+def _question(request: Request, by: str, since: str | None, until: str | None, clock: Clock) -> Question:
+    return Question(
+        by=tuple(name for name in by.split(",") if name),
+        since=_instant("since", since),
+        until=_instant("until", until),
+        clock=clock,
+        where={name: request.query_params.getlist(name) for name in request.query_params if name in DIMENSIONS},
+    )
+
+
+def reason_rows(reasons: list[Reason]) -> list[dict[str, Any]]:
+    """Reasons as the command line and the API print them."""
+    return [
+        {**asdict(reason), "first_seen": format_instant(reason.first_seen),
+         "last_seen": format_instant(reason.last_seen)}
+        for reason in reasons
+    ]  # fmt: skip
+
+
+def latency_rows(found: list[Latency]) -> list[dict[str, Any]]:
+    """Latencies as the command line and the API print them: seconds."""
+    return [
+        {
+            **latency.key,
+            "delivered": latency.delivered,
+            "in_flight": latency.in_flight,
+            "latency": dict(latency.all),
+            "first_attempt": dict(latency.first),
+            "at_least": latency.at_least,
+        }
+        for latency in found
+    ]
+
+
+def traced_row(found: Traced) -> dict[str, Any]:
+    """A traced recipient as the command line and the API print it."""
+    content = asdict(found)
+    return {
+        "ids": {"message_id": found.message_id, "queue_ids": list(found.queue_ids)},
+        **{name: content[name] for name in ("recipient", "provider", "tenant", "campaign", "outcome")},
+        "returned": found.returned,
+        "complained": found.complained,
+        "injected": format_instant(found.injected),
+        "events": [{**event, "time": format_instant(event["time"])} for event in content["events"]],
+    }
 
 
 def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:

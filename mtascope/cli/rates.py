@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
+from analytics.latency import QUANTILES, latencies
 from analytics.rates import Question, ask
-from exporter.api import rate_rows
+from exporter.api import latency_rows, rate_rows
 from mta.events.errors import SettingsError
-from mta.events.instants import format_instant, parse_instant
-from mtascope.client import connect
-from mtascope.output import Duration, data_option, emit, json_option
+from mta.events.instants import format_instant
+from mtascope.output import data_option, emit, json_option
+from mtascope.questions import answer, instant
 from mtascope.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -40,8 +40,9 @@ _RATES = (
 @click.option("--until", default=None, help="RFC 3339, or how long ago: 1h.")
 @click.option("--clock", type=click.Choice(["event", "cohort"]), default="cohort", show_default=True)
 @click.option("--where", multiple=True, metavar="K=V", help="Only this part of the mail; repeatable.")
+@click.option("--latency", is_flag=True, help="Add the percentiles of the time to delivery.")
 @json_option
-def command(
+def command(  # noqa: PLR0913  (one parameter an option)
     data_dir: str | None,
     config: str | None,
     by: str,
@@ -50,6 +51,7 @@ def command(
     clock: Any,
     where: tuple[str, ...],
     *,
+    latency: bool,
     as_json: bool,
 ) -> None:
     """Delivery, bounce, deferral and complaint rates, with what they were divided by.
@@ -58,12 +60,15 @@ def command(
     """
     question = Question(
         by=tuple(name for name in by.split(",") if name),
-        since=_instant("--since", since),
-        until=_instant("--until", until),
+        since=instant("--since", since),
+        until=instant("--until", until),
         clock=clock,
         where=_selection(where),
     )
-    rows = _answers(load_settings(config, data_dir), question)
+    settings = load_settings(config, data_dir)
+    rows = _answers(settings, question)
+    if latency:
+        rows = _with_latency(settings, question, rows)
     if as_json:
         emit(rows)
     else:
@@ -71,35 +76,30 @@ def command(
 
 
 def _answers(settings: Settings, question: Question) -> list[dict[str, Any]]:
-    owner = connect(settings.folder)
-    if owner is not None:
-        parameters: dict[str, Any] = {
-            "by": ",".join(question.by),
-            "since": format_instant(question.since) if question.since is not None else None,
-            "until": format_instant(question.until) if question.until is not None else None,
-            "clock": question.clock,
-            **{name: list(values) for name, values in (question.where or {}).items()},
-        }
-        answer: list[dict[str, Any]] = owner.get("/v1/rates", parameters)
-        return answer
-    from mtascope.owner import open_store
-
-    with open_store(settings) as store:
-        return rate_rows(ask(store, question))
+    parameters = _parameters(question)
+    rows: list[dict[str, Any]] = answer(
+        settings, "/v1/rates", parameters, lambda store: rate_rows(ask(store, question))
+    )
+    return rows
 
 
-def _instant(option: str, text: str | None) -> int | None:
-    """An instant, or a duration before now."""
-    if text is None:
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError:
-        pass
-    try:
-        return time.time_ns() // 1000 - Duration().convert(text, None, None)
-    except click.BadParameter as error:
-        raise SettingsError(f"{text!r} is no time", where=option, remedy="write 2026-01-31T12:00:00Z or 24h") from error
+def _with_latency(settings: Settings, question: Question, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the percentiles of their group; None where nothing was delivered or waits."""
+    found = answer(
+        settings, "/v1/latency", _parameters(question), lambda store: latency_rows(latencies(store, question))
+    )
+    by_key = {tuple(latency[name] for name in question.by): latency for latency in found}
+    return [{**row, "latency": by_key.get(tuple(row[name] for name in question.by))} for row in rows]
+
+
+def _parameters(question: Question) -> dict[str, Any]:
+    return {
+        "by": ",".join(question.by),
+        "since": format_instant(question.since) if question.since is not None else None,
+        "until": format_instant(question.until) if question.until is not None else None,
+        "clock": question.clock,
+        **{name: list(values) for name, values in (question.where or {}).items()},
+    }
 
 
 def _selection(where: tuple[str, ...]) -> dict[str, list[str]]:
@@ -114,11 +114,13 @@ def _selection(where: tuple[str, ...]) -> dict[str, list[str]]:
 
 def _table(by: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
     """Columns aligned for a terminal; a rate without verdict stands in parentheses."""
-    head = [*by, *(title for title, _ in _TABLE), *(title for title, _ in _RATES)]
+    timed = any("latency" in row for row in rows)
+    head = [*by, *(title for title, _ in _TABLE), *(title for title, _ in _RATES), *(QUANTILES if timed else ())]
     lines = [head]
     for row in rows:
         counts = [str(row[name]) for _, name in _TABLE]
-        lines.append([*(str(row[name]) for name in by), *counts, *(_percent(row[name]) for _, name in _RATES)])
+        times = [_seconds(row["latency"], name) for name in QUANTILES] if timed else []
+        lines.append([*(str(row[name]) for name in by), *counts, *(_percent(row[name]) for _, name in _RATES), *times])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join("  ".join(_aligned(line, widths, len(by))) for line in lines)
 
@@ -135,3 +137,13 @@ def _percent(rate: dict[str, Any]) -> str:
         return "no data"
     text = f"{100 * rate['value']:.2f} %"
     return f"({text})" if rate["verdict"] == "insufficient" else text
+
+
+def _seconds(latency: dict[str, Any] | None, quantile: str) -> str:
+    """A percentile; one that is still in flight is a bound."""
+    if latency is None:
+        return "no data"
+    value = latency["latency"][quantile]
+    if value is not None:
+        return f"{value:.3g} s"
+    return f"> {latency['at_least']:.3g} s" if latency["at_least"] is not None else "no data"

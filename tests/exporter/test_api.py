@@ -86,3 +86,16 @@ async def test_the_metrics_page_is_prometheus_text(api: FastAPI) -> None:
     answer = await get(api, "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "mtascope_recipients" in answer.text
+
+
+async def test_a_message_is_traced_by_what_people_have_at_hand(api: FastAPI) -> None:
+    [found] = (await get(api, "/v1/trace", params={"id": "gmail.com-1"})).json()["messages"]
+    assert set(found) >= {"ids", "recipient", "provider", "outcome", "events"}
+    assert (found["outcome"], found["ids"]["queue_ids"]) == ("delivered", ["gmail.com-1"])
+    assert (await get(api, "/v1/trace?id=unknown")).json() == {"messages": []}
+
+
+async def test_latency_and_queues_are_answered(api: FastAPI) -> None:
+    rows = (await get(api, "/v1/latency?by=provider")).json()
+    assert {row["provider"]: row["latency"]["p50"] for row in rows} == {"gmail": 0.9, "yahoo": 0.9}
+    assert (await get(api, "/v1/queues")).json() == []

@@ -1,0 +1,43 @@
+"""Asking the store from the command line: through its live owner, or by opening the file when nobody owns it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from analytics.store import Store
+from mta.events.errors import SettingsError
+from mta.events.instants import parse_instant
+from mtascope.client import connect
+from mtascope.output import Duration
+from mtascope.settings import Settings
+
+__all__ = ["answer", "instant"]
+
+
+def answer(settings: Settings, url: str, parameters: Mapping[str, Any], ask: Callable[[Store], Any]) -> Any:
+    """The owner's answer to `GET url`, or `ask` of the store where there is no owner; both give the same JSON."""
+    owner = connect(settings.folder)
+    if owner is not None:
+        return owner.get(url, parameters)
+    from mtascope.owner import open_store
+
+    with open_store(settings) as store:
+        return ask(store)
+
+
+def instant(option: str, text: str | None) -> int | None:
+    """An instant in RFC 3339, or how long ago it was: `24h`."""
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError:
+        pass
+    try:
+        return time.time_ns() // 1000 - Duration().convert(text, None, None)
+    except click.BadParameter as error:
+        raise SettingsError(f"{text!r} is no time", where=option, remedy="write 2026-01-31T12:00:00Z or 24h") from error
