@@ -10,25 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
 from analytics.enrich import Enricher
-from analytics.errors import SchemaTooNew, StoreBusy, StoreDamaged, StoreError, StoreFull
-from analytics.lifecycle import create_unit_tables
+from analytics.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from analytics.load import Loader
-from analytics.rollup import compaction, create_rollup_table
+from analytics.migrations import migrate
+from analytics.rollup import compaction
 from analytics.settings import StoreSettings
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Receipt
 
-__all__ = ["SCHEMA", "Store"]
-
-SCHEMA = 1
-"""The schema version that this code reads and writes."""
+__all__ = ["Store"]
 
 _FINE_HORIZON = 3 * DAY
 _COMPACT_AT = 50_000
@@ -59,7 +55,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._con = _open(path, self._settings)
         try:
-            _migrate(self._con, path, clock())
+            migrate(self._con, path, clock())
             self._loader = Loader(self._con, enricher, self._settings.restate_days)
         except BaseException:
             self._con.close()
@@ -173,26 +169,6 @@ def _open(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
         raise StoreDamaged(f"cannot be opened: {error}", where=str(path), remedy="restore a backup") from error
     except duckdb.Error as error:
         raise StoreDamaged(f"cannot be opened: {error}", where=str(path), remedy="restore a backup") from error
-
-
-def _migrate(con: duckdb.DuckDBPyConnection, path: Path, now: int) -> None:
-    """Bring the file to `SCHEMA`: each step in a transaction, forwards only."""
-    tables = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall()
-    version = con.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if tables[0][0] else 0
-    if version > SCHEMA:
-        raise SchemaTooNew(
-            f"the store has schema {version}, this version knows {SCHEMA}",
-            where=str(path),
-            remedy="run the newer mtascope that wrote it",
-        )
-    if version < 1:
-        script = resources.files("analytics").joinpath("schema/0001_first.sql").read_text("utf8")
-        con.begin()
-        con.execute(script)
-        con.execute(create_unit_tables())
-        con.execute(create_rollup_table())
-        con.execute("INSERT INTO schema_version VALUES (1, make_timestamp(?))", [now])
-        con.commit()
 
 
 @contextmanager

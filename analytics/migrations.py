@@ -1,0 +1,61 @@
+"""Bringing a database file to the schema of this code: forwards only, a step a version, each in a transaction.
+
+A store that a newer version wrote is refused rather than guessed at. To change the schema, append a step; a step that has
+been released is never edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from analytics.errors import SchemaTooNew
+from analytics.lifecycle import create_unit_tables
+from analytics.rollup import create_rollup_table
+
+__all__ = ["SCHEMA", "migrate"]
+
+Step = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def _script(name: str) -> Step:
+    """A step that runs `analytics/schema/<name>`."""
+
+    def run(con: duckdb.DuckDBPyConnection) -> None:
+        con.execute(resources.files("analytics").joinpath(f"schema/{name}").read_text("utf8"))
+
+    return run
+
+
+def _first(con: duckdb.DuckDBPyConnection) -> None:
+    """Schema 1. The tables of units and figures are written by the code that defines their columns."""
+    _script("0001_first.sql")(con)
+    con.execute(create_unit_tables())
+    con.execute(create_rollup_table())
+
+
+STEPS: tuple[Step, ...] = (_first,)
+"""Step n brings the schema from n to n + 1."""
+
+SCHEMA = len(STEPS)
+"""The schema version that this code reads and writes."""
+
+
+def migrate(con: duckdb.DuckDBPyConnection, path: Path, now: int) -> None:
+    """Take the steps that the file has not taken yet. SchemaTooNew names both versions."""
+    [(exists,)] = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version'").fetchall()
+    version = con.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if exists else 0
+    if version > SCHEMA:
+        raise SchemaTooNew(
+            f"the store has schema {version}, this version knows {SCHEMA}",
+            where=str(path),
+            remedy="run the newer mtascope that wrote it",
+        )
+    for number in range(version, SCHEMA):
+        con.begin()
+        STEPS[number](con)
+        con.execute("INSERT INTO schema_version VALUES (?, make_timestamp(?))", [number + 1, now])
+        con.commit()
