@@ -1,7 +1,7 @@
 """Bringing a database file to the schema of this code: forwards only, a step a version, each in a transaction.
 
-A store that a newer version wrote is refused rather than guessed at. To change the schema, append a step; a step that has
-been released is never edited.
+A store that a newer version wrote is refused rather than guessed at. To change the schema, append a step; a step that
+has been released is never edited.
 """
 
 from __future__ import annotations
