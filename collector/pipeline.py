@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from collector.batching import BatchBuilder, BatchLimits
+from collector.formats.context import Context
 from collector.formats.outcome import LineParser
 from collector.formats.registry import AUTO, open_parser
 from collector.framing.lines import Lines, Piece, Rest, Spoiled
@@ -45,6 +47,8 @@ class Reading:
 
     format: str = AUTO
     node: str = ""
+    zone: tzinfo | None = None
+    year: int | None = None
     limits: BatchLimits = field(default_factory=BatchLimits)
     kept_bytes: int = KEPT_BYTES
     max_retry_s: float = 30.0
@@ -67,6 +71,7 @@ class Pipeline:
         self._parsers: dict[str, LineParser] = {}
         self._reached: dict[str, Checkpoint] = {}
         """The last checkpoint of each unfinished source, so that a quiet one is not written again and again."""
+        self._context = Context(reading.node, reading.zone, reading.year, timing.now)
         open_parser(reading.format)  # an unknown format is better refused before the first line
         self.receipt = Receipt()
 
@@ -118,7 +123,7 @@ class Pipeline:
     def _parser(self, source: str) -> LineParser:
         parser = self._parsers.get(source)
         if parser is None:
-            parser = self._parsers[source] = open_parser(self._reading.format, self._reading.node)
+            parser = self._parsers[source] = open_parser(self._reading.format, self._context)
         return parser
 
     def _take_lines(self, file: FollowedFile, piece: Lines, parse: LineParser) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mta.events.event import Event
 
-__all__ = ["BLANK", "Ignored", "LineParser", "Outcome"]
+__all__ = ["ALIEN", "BLANK", "UNRECOGNISED", "Ignored", "LineParser", "Outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,9 @@ LineParser = Callable[[bytes], Outcome]
 
 BLANK = Ignored("blank")
 """An empty line."""
+
+ALIEN = Ignored("other-program")
+"""A line of a program that is none of the dialect's, in a log that several share."""
+
+UNRECOGNISED = Ignored("unrecognised")
+"""A line of the dialect's server in a form that is not known. It may be about mail: its share is the dialect's gap."""

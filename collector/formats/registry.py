@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from collector.errors import UnknownFormat
-from collector.formats import kumomta
-from collector.formats.outcome import BLANK, LineParser, Outcome
+from collector.formats import kumomta, postfix
+from collector.formats.context import Context
+from collector.formats.outcome import ALIEN, BLANK, LineParser, Outcome
 from collector.quarantine import Reason
 from mta.events.errors import ParseError
 
@@ -23,16 +24,19 @@ AUTO = "auto"
 class Dialect:
     """How one kind of mail server writes its log.
 
-    `open` makes a parser for one source, given the name of the node for records that do not say theirs. `recognises`
-    tells from a single line whether it is probably of this dialect; it must be cheap and never raise.
+    `open` makes a parser for one source, given what its records do not say themselves. `recognises` tells from a single
+    line whether it is probably of this dialect; it must be cheap and never raise.
     """
 
     name: str
-    open: Callable[[str], LineParser]
+    open: Callable[[Context], LineParser]
     recognises: Callable[[bytes], bool]
 
 
-DIALECTS = (Dialect("kumomta", kumomta.opened, kumomta.recognises),)
+DIALECTS = (
+    Dialect("kumomta", lambda context: kumomta.opened(context.node), kumomta.recognises),
+    Dialect("postfix", postfix.opened, postfix.recognises),
+)
 """Every dialect that `auto` tries, in this order."""
 
 _BY_NAME = {dialect.name: dialect for dialect in DIALECTS} | {
@@ -41,23 +45,26 @@ _BY_NAME = {dialect.name: dialect for dialect in DIALECTS} | {
 }
 
 
+_NOWHERE = Context()
+
+
 def format_names() -> tuple[str, ...]:
     """Everything that `--format` takes."""
     return (AUTO, *_BY_NAME)
 
 
-def open_parser(name: str, node: str = "") -> LineParser:
+def open_parser(name: str, context: Context = _NOWHERE) -> LineParser:
     """A parser for one source. Parsers may remember earlier lines: use one for each source, in its order.
 
     Raises UnknownFormat.
     """
     if name == AUTO:
-        return _Auto(DIALECTS, node)
+        return _Auto(DIALECTS, context)
     if name not in _BY_NAME:
         raise UnknownFormat(
             f"no log format {name[:64]!r}", where="--format", remedy=f"one of {', '.join(format_names())}"
         )
-    return _BY_NAME[name].open(node)
+    return _BY_NAME[name].open(context)
 
 
 class _Auto:
@@ -67,21 +74,31 @@ class _Auto:
     mixes dialects is still read.
     """
 
-    def __init__(self, dialects: tuple[Dialect, ...], node: str) -> None:
+    def __init__(self, dialects: tuple[Dialect, ...], context: Context) -> None:
         self._dialects = dialects
-        self._node = node
+        self._context = context
         self._current: Dialect | None = None
         self._parse: LineParser = self._unknown
+        self._opened: dict[str, LineParser] = {}
 
     def __call__(self, line: bytes) -> Outcome:
         try:
-            return self._parse(line)
+            outcome = self._parse(line)
         except ParseError:
-            found = next((dialect for dialect in self._dialects if dialect.recognises(line)), None)
-            if found is None or found is self._current:
-                raise
-            self._current, self._parse = found, found.open(self._node)
-            return self._parse(line)
+            if self._turned(line):
+                return self._parse(line)
+            raise
+        return self._parse(line) if outcome is ALIEN and self._turned(line) else outcome
+
+    def _turned(self, line: bytes) -> bool:
+        """Another dialect knows the line, and reads it and those that follow."""
+        found = next((dialect for dialect in self._dialects if dialect.recognises(line)), None)
+        if found is None or found is self._current:
+            return False
+        if found.name not in self._opened:
+            self._opened[found.name] = found.open(self._context)
+        self._current, self._parse = found, self._opened[found.name]
+        return True
 
     @staticmethod
     def _unknown(line: bytes) -> Outcome:
