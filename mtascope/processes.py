@@ -20,7 +20,7 @@ from mta.events.errors import MtascopeError
 from mtascope.output import Exit
 from mtascope.supervised import MARK
 
-__all__ = ["Child", "ChildFailed", "command_line", "until"]
+__all__ = ["Child", "ChildFailed", "command_line", "fast_loop", "until"]
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -104,6 +104,15 @@ class Child:
 def command_line(*words: str | os.PathLike[str]) -> list[str]:
     """How to call this program's own command line in another process."""
     return [sys.executable, "-m", "mtascope", *(os.fspath(word) for word in words)]
+
+
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's event loop, where there is one: it has no Windows build, and asyncio's own is only slower."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def until(

@@ -11,6 +11,7 @@ from mta.feedback.records import feedback
 from mta.settings import parse_endpoint
 from mta.worker import Worker, WorkerPaths, run
 from mtascope.output import data_option, emit, json_option, say
+from mtascope.processes import fast_loop
 from mtascope.resources import provider_map
 from mtascope.settings import Settings, load_settings
 
@@ -39,7 +40,7 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
         pid_file.write_text(f"{os.getpid()}\n")
         _announce(running, paths, as_json=as_json)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
         runner.run(run(settings.mta, paths, ready=ready, feedback=feedback, provider_label=_provider))
     pid_file.unlink(missing_ok=True)
 
@@ -76,13 +77,3 @@ def _announce(worker: Worker, paths: WorkerPaths, *, as_json: bool) -> None:
 def _provider(domain: str, mx: str | None) -> str:
     providers = provider_map()
     return providers.label(providers.lookup(domain, mx).name)
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """The event loop of uvloop where it is present: about twice as fast at this work."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mta.events.errors import MtascopeError, SettingsError
+from mtascope.processes import fast_loop
 from mtascope.supervised import end_with_the_supervisor
 
 __all__ = ["read_settings", "run_process"]
@@ -35,7 +36,7 @@ def run_process(path: Path, model: type[Settings], work: Callable[[Settings, asy
     end_with_the_supervisor()
     try:
         settings = read_settings(path, model)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(_until_told(settings, work))
     except MtascopeError as error:
         sys.stderr.write(f"mtascope: {error}\n")
@@ -47,12 +48,3 @@ async def _until_told(settings: Settings, work: Callable[[Settings, asyncio.Even
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await work(settings, stop)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where there is one: it has no Windows build, and asyncio's own loop is only slower."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
