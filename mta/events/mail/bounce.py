@@ -23,7 +23,7 @@ from mta.events.mail.message import Fields, MailLimits, read_message
 from mta.events.mail.notice import Notice, read_notice
 from mta.events.mail.report import instant, named_mta
 from mta.events.mail.ses_notification import read_ses_notification
-from mta.events.mail.spoken import named_recipients, spoken_failures
+from mta.events.mail.spoken import named_recipients, spoken_failures, whole_reply
 from mta.events.mail.status_fields import StatusFields, read_status_fields
 from mta.events.reply import EnhancedStatus
 
@@ -184,16 +184,14 @@ def _of_status(notice: Notice, status: StatusFields, phrases: BouncePhrases) -> 
     """Recipients by the fields; the words around the same address add what the fields leave out."""
     addresses = [each.final_recipient for each in status.recipients]
     spoken = {each.address.lower(): each for each in named_recipients(notice, addresses, phrases)}
-    found = [
-        _of_fields(each, spoken.get(each.final_recipient.lower()), notice.text, phrases) for each in status.recipients
-    ]
+    found = [_of_fields(each, spoken.get(each.final_recipient.lower()), notice, phrases) for each in status.recipients]
     return _report(notice, found, status)
 
 
 def _of_fields(
-    fields: ReportedRecipient, spoken: Failure | None, context: str, phrases: BouncePhrases
+    fields: ReportedRecipient, spoken: Failure | None, notice: Notice, phrases: BouncePhrases
 ) -> BouncedRecipient:
-    diagnostic = fields.diagnostic or ""
+    diagnostic = whole_reply(notice, fields.diagnostic or "")
     code, quoted = quoted_codes(diagnostic)
     words = spoken.text if spoken is not None else ""
     if not diagnostic and spoken is not None:
@@ -207,7 +205,7 @@ def _of_fields(
         code=code,
         status=status,
         diagnostic=diagnostic,
-        context=words or context,
+        context=words or notice.text,
         remote_mta=named or remote_host(diagnostic),
         expired=fields.action == "failed"
         and (str(fields.status) in {"4.4.7", "5.4.7"} or says(fold(diagnostic), phrases.expired)),

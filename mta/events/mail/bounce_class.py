@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mta.events.classifier import Classification, ReplyClassifier
 from mta.events.event import EventType
 from mta.events.mail.bounce import BouncedRecipient, BounceKind, BounceReport
+from mta.events.mail.failure import quoted_codes
 from mta.events.reply import SmtpReply, parse_reply
 from mta.events.taxonomy import UNKNOWN
 
@@ -47,9 +48,11 @@ def _cause(recipient: BouncedRecipient, classifier: ReplyClassifier) -> Classifi
     kind = EventType.EXPIRATION if recipient.expired else None
     peer = recipient.remote_mta
     read = parse_reply(recipient.diagnostic)
-    code = read.code if read.code is not None else recipient.code
-    status = recipient.status if recipient.status is not None and recipient.status.detail else read.enhanced
-    best = classifier.classify(SmtpReply(code, status or recipient.status, read.text), peer=peer, type=kind)
+    code, quoted = quoted_codes(recipient.diagnostic)
+    code = read.code or recipient.code or code
+    named = recipient.status if recipient.status is not None and recipient.status.detail else None
+    status = read.enhanced or quoted or named or recipient.status
+    best = classifier.classify(SmtpReply(code, status, read.text), peer=peer, type=kind)
     if best.confidence >= _OPEN or not recipient.context:
         return best
     words = recipient.context[:_CONTEXT_LIMIT]

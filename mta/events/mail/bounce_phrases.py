@@ -19,6 +19,7 @@ _LISTS = {
     "systems": ("origin", "systems"),
     "offices": ("origin", "offices"),
     "names": ("origin", "names"),
+    "mailers": ("origin", "mailers"),
     "subject_bounce": ("subject", "bounce"),
     "subject_delayed": ("subject", "delayed"),
     "subject_auto_reply": ("subject", "auto_reply"),
@@ -44,6 +45,7 @@ class BouncePhrases:
     systems: tuple[str, ...]
     offices: tuple[str, ...]
     names: tuple[str, ...]
+    mailers: tuple[str, ...]
     subject_bounce: tuple[str, ...]
     subject_delayed: tuple[str, ...]
     subject_auto_reply: tuple[str, ...]

@@ -22,7 +22,7 @@ _ANSWER = re.compile(r"(?:re|aw|sv|antw|odp|ref|res|fwd?|wg|tr|rv|vs|enc|i)\s?(?
 _TEXT = 6_000
 _PERSONAL = ("User-Agent", "X-Mailer", "X-Originating-Client", "Face")
 _MAILING = ("List-Unsubscribe", "List-Id", "Feedback-ID", "List-Unsubscribe-Post")
-_REACHED = 4
+_REACHED = 3
 _REACHED_OTHERWISE = 5
 _REACHED_WITHOUT_ORIGIN = 6
 
@@ -58,15 +58,23 @@ class Evidence:
     def is_report(self) -> bool:
         """Whether the points suffice."""
         told = self.text_says + self.subject_says
-        if not told or (self.is_answer and self.origin < 2):
+        if self.origin == 3:
+            return told + self.structure > 0
+        if self.origin == 2:
+            return self._is_report_by_null_path(told)
+        if not told or self.is_answer:
             return False
         if not self.origin:
             return not self.personal and told + self.structure >= _REACHED_WITHOUT_ORIGIN
-        if self.origin == 1 and (self.personal or not self.subject_says):
+        if self.personal or not self.subject_says:
             return self.subject_says > 0 and told + self.structure >= _REACHED_OTHERWISE
-        if not self.subject_says and self.subject:
-            return self.structure > 0 and (self.origin == 3 or not self.is_mailing)
-        return self.origin + told + self.structure >= _REACHED
+        return told + self.structure >= _REACHED
+
+    def _is_report_by_null_path(self, told: int) -> bool:
+        """Answering machines have null return paths too, so a subject that says nothing needs proof beside it."""
+        if self.subject_says or not self.subject:
+            return told >= 2
+        return self.structure == 2 or (self.structure > 0 and told > 0 and not self.is_mailing)
 
 
 def gather(notice: Notice, phrases: BouncePhrases) -> Evidence:
@@ -77,18 +85,25 @@ def gather(notice: Notice, phrases: BouncePhrases) -> Evidence:
     bare = _LIST_TAG.sub("", subject, count=1) if subject.startswith("[") else subject
     begins = bare.startswith(phrases.subject_bounce) or subject.startswith(phrases.subject_bounce)
     holds = not is_answer and says(subject[:80], phrases.subject_bounce)
+    origin = _origin(notice, phrases)
     return Evidence(
-        origin=_origin(notice, phrases),
+        origin=origin,
         subject_says=2 if begins else 1 if holds else 0,
         text_says=2 if says(said, phrases.body_bounce) else 0,
-        structure=int(quoted_codes(said) != (None, None)) + int(notice.returns_mail),
-        personal=sum(notice.head.first(name) is not None for name in (*_PERSONAL, *_MAILING)),
+        structure=int(quoted_codes(said) != (None, None))
+        + int(notice.returns_mail or (origin > 0 and notice.original is not None)),
+        personal=_personal(notice, phrases),
         is_answer=is_answer,
         said=said,
         subject=subject,
         is_mailing=any(notice.head.first(name) is not None for name in _MAILING),
         form=2 if notice.is_report_type else int(notice.has_status_part),
     )
+
+
+def _personal(notice: Notice, phrases: BouncePhrases) -> int:
+    marks = sum(notice.head.first(name) is not None for name in (*_PERSONAL, *_MAILING))
+    return marks - int(says(fold(notice.head.first("X-Mailer") or ""), phrases.mailers))
 
 
 def _origin(notice: Notice, phrases: BouncePhrases) -> int:

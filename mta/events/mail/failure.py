@@ -12,7 +12,7 @@ __all__ = ["Failure", "quoted_codes", "remote_host"]
 # A code stands at the beginning, behind a blank or bracket, and is no part of a number, an address or a time.
 _CODE = re.compile(r"(?<![\w.:/@+-])(4[2-7]\d|5[0-7]\d)(?=[ \-:,)>]|$|#)")
 _STATUS = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
-_CODE_AND_STATUS = re.compile(r"(?<![\w.:/@+-])([245]\d\d)[ \-:#(]{1,3}([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
+_CODE_AND_STATUS = re.compile(r"(?<![\w.:/@+-])([245]\d\d)[ \-:#('\"]{1,3}([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _HOST = re.compile(
     r"(?:\bhost:? |\bwhile talking to |\bmailer |\bServer |\bSMTP Server <|\bdomain [\w.-]{1,120}+ by )"
     r"\"?([A-Za-z0-9][A-Za-z0-9.-]{2,250})",

@@ -18,7 +18,7 @@ from mta.events.mail.bounce_phrases import BouncePhrases, fold, says
 from mta.events.mail.failure import Failure, quoted_codes, remote_host
 from mta.events.mail.notice import Notice
 
-__all__ = ["named_recipients", "spoken_failures"]
+__all__ = ["named_recipients", "spoken_failures", "whole_reply"]
 
 _RECIPIENT_LIMIT = 1_000
 _REASON_LINES = 30
@@ -66,6 +66,16 @@ def named_recipients(notice: Notice, addresses: Iterable[str], phrases: BouncePh
     found = {place.address.lower(): place for place in reversed(_winners(notice, places))}
     chosen = [found.get(each.lower()) or _Place(each, -1, 0, 0, _Standing.MENTIONED) for each in wanted]
     return _failures(notice, chosen)
+
+
+def whole_reply(notice: Notice, diagnostic: str) -> str:
+    """The reply of which Sendmail's fields hold the first line alone, from its transcript of the session."""
+    if diagnostic[3:4] != "-" or not diagnostic[:3].isdigit():
+        return diagnostic
+    beginning = f"<<< {diagnostic[:3]}"
+    said = [line.text[4:] for line in notice.lines if line.text.startswith(beginning)]
+    first = next((number for number, text in enumerate(said) if text.startswith(diagnostic[:20])), None)
+    return diagnostic if first is None else "\n".join(said[first : first + _REASON_LINES])
 
 
 def _places(notice: Notice, phrases: BouncePhrases) -> list[_Place]:
