@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -97,6 +97,26 @@ class Store:
                 return cursor.execute(sql, parameters).fetchall()
             finally:
                 cursor.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The writer's connection inside a transaction of its own; loads wait. Committed at the end, or undone."""
+        with self._write_lock, _named_errors(self.path):
+            self._con.begin()
+            try:
+                yield self._con
+                self._con.commit()
+            except BaseException:
+                with suppress(duckdb.TransactionException):
+                    self._con.rollback()
+                raise
+
+    @contextmanager
+    def at_rest(self) -> Iterator[Path]:
+        """The database file with everything in it and nobody writing: copy it while inside."""
+        with self._write_lock, _named_errors(self.path):
+            self._con.execute("CHECKPOINT")
+            yield self.path
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor for several questions; close it."""

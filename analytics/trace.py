@@ -98,7 +98,7 @@ def _events(store: Store, units: Sequence[int]) -> dict[int, list[TracedEvent]]:
         SELECT w.unit_id, epoch_us(e.time), e.type::VARCHAR, e.origin::VARCHAR, e.attempt, e.code, e.enhanced, t.text,
                e.parameters, e.bounce_class, e.peer_host, e.peer_ip, e.tls_version, e.source, e.node, e.queue_id
         FROM wanted w JOIN event e
-          ON e.unit_id = w.unit_id OR (e.message_key = w.message_key AND e.recipient_hash IS NULL)
+          ON e.unit_id = w.unit_id OR (e.message_key = w.message_key AND e.recipient_hash IS NULL AND e.domain = '')
         LEFT JOIN reply_template t ON t.id = e.template_id
         """,
         {"units": list(units)},

@@ -62,6 +62,24 @@ class Backend:
     page: MetricsPage
     status: Callable[[], dict[str, Any]]
     ingest: Ingest
+    back_up: Callable[[str], dict[str, Any]]
+    erase: Callable[[str], dict[str, Any]]
+
+
+class BackupRequest(BaseModel):
+    """Where on this machine a backup is to be written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(min_length=1, max_length=4096)
+
+
+class EraseRequest(BaseModel):
+    """Whom to forget."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipient: str = Field(min_length=3, max_length=512, pattern="@")
 
 
 class IngestRequest(BaseModel):
@@ -77,7 +95,9 @@ def create_api(backend: Backend, settings: HttpSettings, version: str) -> FastAP
     """The application with API, console and metrics."""
     app = FastAPI(title="mtascope", version=version, docs_url=None, redoc_url=None)
     _guard(app, settings)
-    _routes(app, backend)
+    _answers(app, backend)
+    _actions(app, backend)
+    app.get("/metrics", include_in_schema=False)(_metrics(backend.page))
     console = files("exporter") / "console" / "static"
     app.mount("/", StaticFiles(directory=str(console), html=True), name="console")
     return app
@@ -136,7 +156,7 @@ def _refusal(request: Request, token: str | None) -> Response | None:
     return JSONResponse({"error": "only loopback clients are served; set [http] token to open the API"}, 403)
 
 
-def _routes(app: FastAPI, backend: Backend) -> None:
+def _answers(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, bool]:
@@ -192,13 +212,30 @@ def _routes(app: FastAPI, backend: Backend) -> None:
         """The domains with the most recipients in flight, their age and their last reply."""
         return [asdict(found) for found in waiting(backend.store, limit)]
 
+
+def _actions(app: FastAPI, backend: Backend) -> None:
+    """What only the owner of the data may ask for."""
+
     @app.post("/v1/ingest", include_in_schema=False)
     def ingest(request: Request, body: IngestRequest) -> dict[str, Any]:
-        if request.client is not None:
-            raise HTTPException(403, "files are loaded over the owner's socket only")
+        _owner_only(request)
         return backend.ingest(body.paths, body.format)
 
-    app.get("/metrics", include_in_schema=False)(_metrics(backend.page))
+    @app.post("/v1/backup", include_in_schema=False)
+    def take_backup(request: Request, body: BackupRequest) -> dict[str, Any]:
+        _owner_only(request)
+        return backend.back_up(body.path)
+
+    @app.post("/v1/erase", include_in_schema=False)
+    def forget(request: Request, body: EraseRequest) -> dict[str, Any]:
+        _owner_only(request)
+        return backend.erase(body.recipient)
+
+
+def _owner_only(request: Request) -> None:
+    """What touches files or destroys data is asked over the owner's socket, which only its user can open."""
+    if request.client is not None:
+        raise HTTPException(403, "this is answered over the owner's socket only")
 
 
 def _question(request: Request, by: str, since: str | None, until: str | None, clock: Clock) -> Question:

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client.metrics_core import Metric as Family
 
+from analytics.care import back_up, erase
 from analytics.enrich import Enricher
 from analytics.snapshot import Snapshot, take_snapshot
 from analytics.store import Store
@@ -125,7 +126,14 @@ class Owner:
 
     def _servers(self) -> list[tuple[uvicorn.Server, socket.socket]]:
         http = self._settings.http
-        backend = Backend(self._store, self._page, self._status, self._ingest)
+        backend = Backend(
+            self._store,
+            self._page,
+            self._status,
+            self._ingest,
+            back_up=lambda path: backup_answer(self._store, path, self._settings),
+            erase=lambda recipient: asdict(erase(self._store, recipient)),
+        )
         api = create_api(backend, http, __version__)
         at_api, at_metrics = _listen(http.host, http.port), _listen(http.metrics_host, http.metrics_port)
         page = f"http://{_netloc(at_api)}"
@@ -185,6 +193,11 @@ def ingest_answer(receipt: Receipt, files: int, seconds: float) -> dict[str, Any
         "events_stored": receipt.events_stored,
         "seconds": round(seconds, 3),
     }
+
+
+def backup_answer(store: Store, path: str, settings: Settings) -> dict[str, Any]:
+    """Write a backup, and what `mtascope backup --json` prints of it."""
+    return asdict(back_up(store, Path(path), {"keys.json": settings.folder.keys}))
 
 
 class MtaPages:

@@ -25,6 +25,7 @@ COMMANDS = {
     "classify": "Say which bounce class an SMTP reply belongs to.",
     "dmarc": "Read DMARC, TLS and failure reports; advise on enforcing.",
     "bounce": "Read mails as bounces and complaints.",
+    "detect": "Find bounce spikes in counts from a file.",
     "rates": "Delivery, bounce, deferral and complaint rates.",
     "trace": "What happened to a message: by Message-ID, queue id or recipient.",
     "errors": "Why mail failed: the replies behind failures, most frequent first.",
@@ -32,6 +33,9 @@ COMMANDS = {
     "status": "Health of each part.",
     "dashboards": "Generate Grafana boards.",
     "rules": "Generate Prometheus recording and alert rules.",
+    "backup": "Write store and keys to one file.",
+    "restore": "Bring a backup back into a new data directory.",
+    "erase": "Forget whose mail it was: remove one recipient's pseudonyms.",
     "doctor": "Check installation, settings, ports, disk and name clashes.",
 }
 """Name of each subcommand (its module here has the same name, its click command is `command`) and its one-line help."""

@@ -60,7 +60,14 @@ def page(store: Store) -> MetricsPage:
 
 @pytest.fixture
 def backend(store: Store, page: MetricsPage) -> Backend:
-    return Backend(store, page, lambda: {"store": {}}, lambda paths, _format: {"paths": paths})
+    return Backend(
+        store,
+        page,
+        lambda: {"store": {}},
+        lambda paths, _format: {"paths": paths},
+        back_up=lambda path: {"path": path},
+        erase=lambda recipient: {"recipient": recipient},
+    )
 
 
 @pytest.fixture

@@ -67,9 +67,19 @@ async def test_with_a_token_nobody_is_served_without_it(backend: Backend) -> Non
     assert (await get(api, "/v1/rates", headers={"Authorization": "Bearer correct horse"})).status_code == 200
 
 
-async def test_files_are_not_loaded_on_request_of_a_tcp_client(api: FastAPI) -> None:
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("/v1/ingest", {"paths": ["/etc/passwd"]}),
+        ("/v1/backup", {"path": "/tmp/backup"}),  # noqa: S108
+        ("/v1/erase", {"recipient": "ada@example.com"}),
+    ],
+)
+async def test_what_touches_files_or_destroys_data_is_not_done_for_a_tcp_client(
+    api: FastAPI, url: str, body: dict[str, Any]
+) -> None:
     async with client(api) as http:
-        assert (await http.post("/v1/ingest", json={"paths": ["/etc/passwd"]})).status_code == 403
+        assert (await http.post(url, json=body)).status_code == 403
 
 
 async def test_the_console_brings_all_its_parts_and_may_load_nothing_else(api: FastAPI) -> None:

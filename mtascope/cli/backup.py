@@ -1,0 +1,44 @@
+"""`mtascope backup`: store and keys in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mtascope.client import connect
+from mtascope.output import data_option, emit, json_option, say
+from mtascope.settings import Settings, load_settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@data_option
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
+@json_option
+def command(file: str, data_dir: str | None, config: str | None, *, as_json: bool) -> None:
+    """Write the store and the keys to one file, while the suite runs or while it does not.
+
+    The file holds keys: keep it as you keep them. The MTA's spool and log are not in it.
+
+    Example: mtascope backup /backup/mtascope-2026-01-31.tar
+    """
+    answer = _backup(load_settings(config, data_dir), str(Path(file).resolve()))
+    if as_json:
+        emit(answer)
+    else:
+        say(f"{answer['path']}: {answer['bytes'] / 1e6:.1f} MB, {', '.join(answer['files'])}")
+
+
+def _backup(settings: Settings, path: str) -> dict[str, Any]:
+    owner = connect(settings.folder, timeout=None)
+    if owner is not None:
+        answer: dict[str, Any] = owner.post("/v1/backup", {"path": path})
+        return answer
+    from mtascope.owner import backup_answer, open_store
+
+    with open_store(settings) as store:
+        return backup_answer(store, path, settings)
