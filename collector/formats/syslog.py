@@ -31,6 +31,7 @@ _BSD = re.compile(
     r"(?:info |\w+\.\w+ )?([^\s\[:]{1,200})(?:\[(\d{1,12})\])?: (?:\[ID \d+ [\w.]+\] )?"
 )
 _RFC5424 = re.compile(rf"<\d{{1,3}}>\d{{1,2}} ({ISO_STAMP}) (\S{{1,255}}) (\S{{1,200}}) (\S{{1,128}}) \S+ ")
+_MAX_PROCESSES = 8192
 _STRUCTURED_DATA = re.compile(r'(?:-|(?:\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*\])+) ?(?:\ufeff)?')
 
 
@@ -46,22 +47,46 @@ class Entry:
 
 
 class SyslogReader:
-    """Reads the envelopes of one source; the host of lines that name none is the context's node."""
+    """Reads the envelopes of one source; the host of lines that name none is the context's node.
 
-    __slots__ = ("_node", "stamp")
+    Lines of one second and host begin alike, and processes write many lines: the last beginning and a few thousand
+    names of processes are kept, because reading them again and again would take longer than all the rest.
+    """
+
+    __slots__ = ("_head", "_host", "_node", "_processes", "_time", "stamp")
 
     def __init__(self, context: Context) -> None:
         self._node = context.node
+        self._head = "\n"  # no line begins so
+        self._time = 0
+        self._host = ""
+        self._processes: dict[str, tuple[str, str]] = {}
         self.stamp = Stamps(context)
 
     def read(self, text: str) -> Entry | None:
         """The entry, or None for text that is no syslog line. Raises ParseError for a stamp that is none."""
+        if text.startswith(self._head):
+            start = len(self._head)
+            end = text.find(": ", start)
+            process = self._processes.get(text[start:end])
+            if process is not None:
+                return Entry(self._time, self._host, process[0], process[1], text[end + 2 :])
         if found := _BSD.match(text):
             stamp, host, tag, pid = found.groups()
-            return Entry(self.stamp(stamp), host, tag, pid or "", text[found.end() :])
+            entry = Entry(self.stamp(stamp), host, tag, pid or "", text[found.end() :])
+            self._keep(entry, text[: found.start(3)], text[found.start(3) : found.end() - 2])
+            return entry
         if text.startswith("{"):
             return self._journal(text)
         return self._rfc5424(text)
+
+    def _keep(self, entry: Entry, head: str, process: str) -> None:
+        """Remember how the line began; `process` is all between host and body, without the colon."""
+        self._head, self._time, self._host = head, entry.time, entry.host
+        if ": " not in process:
+            if len(self._processes) >= _MAX_PROCESSES:
+                self._processes.clear()
+            self._processes[process] = (entry.tag, entry.pid)
 
     def _rfc5424(self, text: str) -> Entry | None:
         found = _RFC5424.match(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mta.events.frozen import quickly_built
 from mta.events.reply import SmtpReply
 
 __all__ = ["KUMOMTA_TYPES", "Direction", "Event", "EventType", "Origin"]
@@ -118,6 +119,7 @@ class Direction(StrEnum):
     INTERNAL = "internal"
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One fact about one recipient of one message.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 from collector.formats.context import Context
 from collector.formats.hosts import host_or_none, ip_or_none
@@ -73,14 +73,15 @@ class _Parser:
 
     def parse_line(self, line: bytes) -> Outcome:
         """The outcome of one line. Raises ParseError."""
-        text = line.decode("utf8", "replace").rstrip("\r")
+        text = line.decode("utf8", "replace")
+        text = text.removesuffix("\r")
         entry = self._syslog.read(text)
         if entry is None:
             return self._no_entry(text)
-        program = entry.tag.rpartition("/")[2]
-        reader = _READERS.get(program)
-        if reader is None or (program == entry.tag and program not in _BARE_NAMES):
+        known = _reader_of(entry.tag)
+        if known is None:
             return ALIEN
+        program, reader = known
         if entry.body.startswith("message repeated "):
             return self._repeated(entry, program, reader)
         return reader(self, entry, program)
@@ -132,20 +133,35 @@ class _Parser:
     def smtpd(self, entry: Entry, _program: str) -> Outcome:
         """The server: connections, the client of each message, refusals."""
         body = entry.body
-        if body.startswith(("connect from", "disconnect from")):
+        if body.startswith(("connect from ", "disconnect from ")):
             self._tls.pop((entry.host, entry.pid), None)
             return say.CONNECTION
         if ": client=" in body and (found := _FROM_CLIENT.match(body)):
-            if found["id"] == "NOQUEUE":
-                return say.PROXY
-            peer = {"peer_host": host_or_none(found["host"]), "peer_ip": ip_or_none(found["ip"])}
-            _, version = self._tls.get((entry.host, entry.pid), (None, None))
-            return self._reception(entry, found["id"], _CLIENT, tls_version=version, **peer)
+            return self._from_client(entry, *found.groups())
         if "reject: " in body and (refusing := REFUSING.match(body)):
             return self._refusal(entry, refusing)
         if " TLS connection " in body and (made := _TLS_MADE.match(body)):
             return self._remember_tls(entry, made)
         return say.first_of(body, say.SERVER_LINES) or say.triggered(body) or UNRECOGNISED
+
+    def _from_client(self, entry: Entry, queue_id: str, host: str, ip: str) -> Outcome:
+        if queue_id == "NOQUEUE":
+            return say.PROXY
+        _, version = self._tls.get((entry.host, entry.pid), (None, None))
+        return (
+            Event(
+                type=EventType.RECEPTION,
+                time=entry.time,
+                node=entry.host,
+                mta="postfix",
+                queue_id=queue_id,
+                recipient="",
+                ordinal=_CLIENT,
+                peer_host=host_or_none(host),
+                peer_ip=ip_or_none(ip),
+                tls_version=version,
+            ),
+        )
 
     def postscreen(self, entry: Entry, _program: str) -> Outcome:
         """The doorkeeper before the server."""
@@ -157,14 +173,36 @@ class _Parser:
     def pickup(self, entry: Entry, _program: str) -> Outcome:
         """Mail of local programs."""
         if found := _FROM_PICKUP.match(entry.body):
-            return self._reception(entry, found["id"], _PICKED_UP, sender=found["sender"])
+            return (
+                Event(
+                    type=EventType.RECEPTION,
+                    time=entry.time,
+                    node=entry.host,
+                    mta="postfix",
+                    queue_id=found["id"],
+                    recipient="",
+                    ordinal=_PICKED_UP,
+                    sender=found["sender"],
+                ),
+            )
         return say.first_of(entry.body, say.SERVER_LINES) or UNRECOGNISED
 
     def cleanup(self, entry: Entry, _program: str) -> Outcome:
         """The Message-ID, and refusals of content."""
         body = entry.body
         if "message-id=" in body and (found := _WITH_ID.match(body)):
-            return self._reception(entry, found["id"], _MESSAGE_ID, message_id=_bare(found["written"]))
+            return (
+                Event(
+                    type=EventType.RECEPTION,
+                    time=entry.time,
+                    node=entry.host,
+                    mta="postfix",
+                    queue_id=found["id"],
+                    recipient="",
+                    ordinal=_MESSAGE_ID,
+                    message_id=_bare(found["written"]),
+                ),
+            )
         if "reject: " in body and (refusing := REFUSING.match(body)):
             return self._refusal(entry, refusing)
         return say.first_of(body, say.SERVER_LINES) or say.triggered(body) or UNRECOGNISED
@@ -172,21 +210,6 @@ class _Parser:
     def _refusal(self, entry: Entry, refusing: re.Match[str]) -> Outcome:
         queue_id = "" if refusing["id"] == "NOQUEUE" else refusing["id"] or ""
         return read_refusal(entry, refusing.end(), queue_id, self._recurrence)
-
-    def _reception(self, entry: Entry, queue_id: str, ordinal: int, **told: Any) -> Outcome:
-        """What a line tells of a whole message."""
-        return (
-            Event(
-                type=EventType.RECEPTION,
-                time=entry.time,
-                node=entry.host,
-                mta="postfix",
-                queue_id=queue_id,
-                recipient="",
-                ordinal=ordinal,
-                **told,
-            ),
-        )
 
     # --- the queue ---
 
@@ -196,7 +219,20 @@ class _Parser:
         if body.endswith(": removed"):
             return say.REMOVED
         if found := _ACTIVE.match(body):
-            return self._reception(entry, found["id"], _QUEUED, sender=found["sender"], size=int(found["size"]))
+            queue_id, sender, size = found.groups()
+            return (
+                Event(
+                    type=EventType.RECEPTION,
+                    time=entry.time,
+                    node=entry.host,
+                    mta="postfix",
+                    queue_id=queue_id,
+                    recipient="",
+                    ordinal=_QUEUED,
+                    sender=sender,
+                    size=int(size),
+                ),
+            )
         if found := _GIVEN_UP.match(body):
             kind = EventType.ADMIN_BOUNCE if found["force"] else EventType.EXPIRATION
             return self._ended(entry, found["id"], kind, body[found.end("id") + 2 :], sender=found["sender"])
@@ -259,3 +295,11 @@ _PROGRAMS: tuple[tuple[str, _Reader], ...] = (
 )
 _READERS: dict[str, _Reader] = {name: reader for names, reader in _PROGRAMS for name in names.split()}
 _BARE_NAMES = frozenset({"postfix-script", "postlog", "postfix", "postsuper", "postqueue", "postdrop", "postmap"})
+
+
+@lru_cache(maxsize=1024)
+def _reader_of(tag: str) -> tuple[str, _Reader] | None:
+    """The program behind a syslog tag and who reads its lines; None for a program that is not Postfix's."""
+    program = tag.rpartition("/")[2]
+    reader = _READERS.get(program)
+    return None if reader is None or (program == tag and program not in _BARE_NAMES) else (program, reader)
