@@ -8,8 +8,10 @@ finds addresses and no reasons); Sisimai is measured where `perl -MSisimai` runs
 
 from __future__ import annotations
 
+import contextlib
 import email
 import importlib
+import logging
 import shutil
 import subprocess
 import sys
@@ -71,7 +73,13 @@ def _flufl() -> Callable[[bytes], object] | None:
         scan = importlib.import_module("flufl.bounce").scan_message
     except ImportError:
         return None
-    return lambda mail: scan(email.message_from_bytes(mail))
+
+    def work(mail: bytes) -> None:
+        with contextlib.suppress(IndexError, LookupError, ValueError):  # it gives up on some mails that way
+            scan(email.message_from_bytes(mail))
+
+    logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
+    return work
 
 
 def _sisimai(paths: list[Path]) -> None:

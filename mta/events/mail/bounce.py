@@ -16,7 +16,7 @@ from mta.events.mail.bounce_phrases import BouncePhrases, fold, says
 from mta.events.mail.complaint import read_complaint
 from mta.events.mail.delivery_report import ReportedRecipient
 from mta.events.mail.evidence import Evidence, gather
-from mta.events.mail.failure import Failure, quoted_codes, remote_host
+from mta.events.mail.failure import Failure, quoted_codes, remote_host, reporting_host
 from mta.events.mail.feedback_report import FeedbackReport
 from mta.events.mail.forwarded import unwrapped
 from mta.events.mail.message import Fields, MailLimits, read_message
@@ -197,7 +197,7 @@ def _of_fields(
     if not diagnostic and spoken is not None:
         code, diagnostic = spoken.code, words
     status = fields.status if fields.status is not None and fields.status.detail else quoted or fields.status
-    named = fields.remote_mta.name if fields.remote_mta is not None else None
+    named = fields.remote_mta.name.partition(" ")[0] if fields.remote_mta is not None else None
     return BouncedRecipient(
         kind=_KIND_OF.get(fields.action, BounceKind.BOUNCE),
         address=fields.final_recipient,
@@ -214,12 +214,11 @@ def _of_fields(
 
 def _report(notice: Notice, recipients: Sequence[BouncedRecipient], status: StatusFields | None) -> BounceReport:
     about = status.about if status is not None else None
-    mta = named_mta(about.first("Reporting-MTA")) if about is not None else None
     kinds = [each.kind for each in recipients]
     return BounceReport(
         kind=next(kind for kind in BounceKind if kind in kinds),
         recipients=tuple(_unique(recipients)),
-        reporting_mta=mta.name if mta is not None else None,
+        reporting_mta=_reporting_mta(notice, status),
         original_message_id=_message_id(notice),
         arrival_date=instant(about.first("Arrival-Date")) if about is not None else None,
     )
@@ -262,4 +261,17 @@ def _answered(notice: Notice, bounce_class: str) -> BounceReport:
 
 
 def _message_id(notice: Notice) -> str | None:
-    return (notice.original_head.first("Message-ID") or "").strip()[:1_000] or None
+    """The id of the mail that this one is about: from the returned mail, else from what the report answers."""
+    found = notice.original_head.first("Message-ID") or notice.head.first("In-Reply-To") or ""
+    return found.strip()[:1_000] or None
+
+
+def _reporting_mta(notice: Notice, status: StatusFields | None) -> str | None:
+    """Who reports, by the fields, else by the words, else by where the mail system's address lies."""
+    named = named_mta(status.about.first("Reporting-MTA")) if status is not None else None
+    if named is not None and named.name:
+        return named.name
+    if spoken := reporting_host(notice.text[:2_000]):
+        return spoken
+    sender = find_addresses((notice.head.first("From") or "")[:1_000])
+    return sender[0].address.rpartition("@")[2].lower() if sender else None

@@ -1,16 +1,13 @@
 """Complaints: feedback reports (RFC 5965) and what providers send instead of them.
 
-Without a feedback part there are Microsoft's bare copies (its X-HmXmrOriginalRecipient names who complained), XARF in
-JSON (xarf.org), notifications of Amazon SES, and plain words above a returned mail.
+Without a feedback part there are Microsoft's bare copies (its X-HmXmrOriginalRecipient names who complained), XARF
+(`xarf`), notifications of Amazon SES, and plain words above a returned mail (SpamCop, DMARC failures of old Exim).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
-
-import orjson
 
 from mta.events.errors import LimitExceeded
 from mta.events.mail.addresses import find_addresses
@@ -19,6 +16,7 @@ from mta.events.mail.feedback_report import FeedbackReport, feedback_report
 from mta.events.mail.message import read_fields
 from mta.events.mail.notice import Notice
 from mta.events.mail.ses_notification import read_ses_notification
+from mta.events.mail.xarf import read_xarf
 
 __all__ = ["read_complaint"]
 
@@ -29,7 +27,7 @@ def read_complaint(notice: Notice, phrases: BouncePhrases) -> FeedbackReport | N
     """The complaint that this mail makes; None where it makes none. Who complained stands in `original_rcpt_to`."""
     if notice.feedback is not None and (report := _standard(notice, notice.feedback)) is not None:
         return report
-    if notice.json is not None and (report := _xarf(notice.json)) is not None:
+    if (report := read_xarf(notice)) is not None:
         return report
     if notice.json is not None:
         named = [each.address for each in read_ses_notification(notice.json) if each.action == "complained"]
@@ -78,26 +76,4 @@ def _plain(notice: Notice, phrases: BouncePhrases) -> FeedbackReport | None:
         original_rcpt_to=_redacted(notice),
         source_ip=ip[0] if ip else None,
         original_message=notice.original,
-    )
-
-
-def _xarf(text: str) -> FeedbackReport | None:
-    """XARF version 3 (`Report`) and 4 (flat)."""
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    report: dict[str, Any] = found["Report"] if isinstance(found.get("Report"), dict) else found
-    kind = report.get("ReportType") or report.get("type")
-    if not isinstance(kind, str) or not ("ReporterInfo" in found or "xarf_version" in found):
-        return None
-    source = report.get("SourceIp") or report.get("source_identifier")
-    to = report.get("SmtpRcptToAddress") or report.get("smtp_to")
-    return FeedbackReport(
-        feedback_type="abuse" if kind.lower() == "spam" else kind.lower(),
-        user_agent="XARF",
-        source_ip=source if isinstance(source, str) else None,
-        original_rcpt_to=(to,) if isinstance(to, str) and "@" in to else (),
     )

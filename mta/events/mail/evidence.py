@@ -17,7 +17,7 @@ from mta.events.mail.text import decode_words
 
 __all__ = ["Evidence", "gather"]
 
-_LIST_TAG = re.compile(r"(?:\[[^\]]{1,60}\]\s*)+")
+_LIST_TAG = re.compile(r"(?:\[[^\]]{1,60}+\]\s*+)++")
 _ANSWER = re.compile(r"(?:re|aw|sv|antw|odp|ref|res|fwd?|wg|tr|rv|vs|enc|i)\s?(?:\[\d{1,3}\])?\s?:", re.IGNORECASE)
 _TEXT = 6_000
 _PERSONAL = ("User-Agent", "X-Mailer", "X-Originating-Client", "Face")

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from mta.events.reply import EnhancedStatus
 
-__all__ = ["Failure", "quoted_codes", "remote_host"]
+__all__ = ["Failure", "quoted_codes", "remote_host", "reporting_host"]
 
 # A code stands at the beginning, behind a blank or bracket, and is no part of a number, an address or a time.
 _CODE = re.compile(r"(?<![\w.:/@+-])(4[2-7]\d|5[0-7]\d)(?=[ \-:,)>]|$|#)")
 _STATUS = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _CODE_AND_STATUS = re.compile(r"(?<![\w.:/@+-])([245]\d\d)[ \-:#('\"]{1,3}([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _HOST = re.compile(
-    r"(?:\bhost:? |\bwhile talking to |\bmailer |\bServer |\bSMTP Server <|\bdomain [\w.-]{1,120}+ by )"
+    r"(?:\bhost:? |\bGiving up on |\bConnected to |\bwhile talking to |\bmailer |\bServer |\bSMTP Server <|\bdomain [\w.-]{1,120}+ by )"
     r"\"?([A-Za-z0-9][A-Za-z0-9.-]{2,250})",
+)
+_REPORTER = re.compile(
+    r"(?:\bprogram at |\bmail system at host |\bgenerating server: |\bmail agent [\w.]{1,20} at |\bmail server at "
+    r"|\bdelivery status notification from |\bprogram at host |^message from +)([a-z0-9][a-z0-9.-]{2,250})",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -49,3 +54,9 @@ def remote_host(text: str) -> str | None:
         if "." in name:
             return name
     return None
+
+
+def reporting_host(text: str) -> str | None:
+    """The host that writes the report, where it introduces itself."""
+    found = _REPORTER.search(text)
+    return found[1].rstrip(".").lower() if found and "." in found[1].rstrip(".") else None

@@ -35,7 +35,7 @@ _REPORT_FIELD = re.compile(
     r"(?:final-recipient|original-recipient|reporting-mta|arrival-date|action|status|feedback-type):", re.IGNORECASE
 )
 _TO_FIELDS = ("To", "Cc", "Delivered-To", "X-Original-To", "Envelope-To", "X-HmXmrOriginalRecipient", "Apparently-To")
-_FOR = re.compile(r"\bfor\s+<?([^\s<>;]+@[^\s<>;]+)")
+_FOR = re.compile(r"\bfor\s++<?([^\s<>;]++)")
 
 
 @dataclass(frozen=True, slots=True)
