@@ -63,7 +63,7 @@ class Dispersion:
 
     def learn(self, count: int, mean: float, known: float = 0.0) -> None:
         """One count where `mean` was expected; `known` is dispersion that has another cause."""
-        if mean <= 0.0:
+        if mean < 1e-9:  # below it logarithms leave the range of floats
             return
         lgamma, log, exp, keep, scores = math.lgamma, math.log, math.exp, self._keep, self._scores
         base = -lgamma(count + 1)

@@ -14,8 +14,11 @@ class SpikeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    threshold: Annotated[float, Field(gt=0)] = 8.5
-    """Evidence in nats that opens an incident in an installation of 30 series; more series need more (`detector`)."""
+    threshold: Annotated[float, Field(gt=0)] = 8.8
+    """Evidence in nats that opens an incident in an installation of 30 series; more series need more (`detector`), a
+    large loss needs less (`watch`)."""
+    lone_step: Annotated[float, Field(ge=0)] = 2.0
+    """What a single step needs beyond it."""
     lifts: Annotated[tuple[float, ...], Field(min_length=1)] = (0.05, 0.10, 0.30)
     """Rises of the bounce rate that the evidence is weighed for; anything above half of the least is seen."""
     least_rise: Annotated[float, Field(ge=0, lt=1)] = 0.015

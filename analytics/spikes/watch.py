@@ -21,6 +21,10 @@ _RING = 73
 """Steps that are remembered one by one, plus one: six hours."""
 _SURE = 4.0
 """Nats of evidence for normal mail that close an incident."""
+_MOST_URGENT = 2.0
+"""Nats by which the size of the loss moves the threshold at most."""
+_USUAL_LOSS = 100.0
+"""Extra bounces an hour for which the threshold is meant."""
 _RENEW_STEPS = 24 * STEPS_PER_HOUR
 _WORSE = 2.0
 """Times the rate last told of that is news."""
@@ -175,13 +179,25 @@ class Watch:
         least = settings.least_extra_an_hour / hourly
         self._evidence.add(step, sent, bounced, normal, self.baseline.clumping.value, least)
         score, began = self._evidence.strongest()
-        if score < self.threshold:
+        if score < self.threshold - _MOST_URGENT:
             return None
         total, count, expected = self._recent.window(step - began + 1)
         extra = count - expected
         if extra < max(settings.least_extra, settings.least_rise * total) or count < settings.least_ratio * expected:
             return None
+        if score < self._asked(extra, step - began + 1):
+            return None
         return self._open(step, max(began, step - _RING + 2), total, count)
+
+    def _asked(self, extra: float, steps: int) -> float:
+        """The evidence asked for: waiting costs bounces, a false alarm costs the same always: large losses open sooner.
+
+        In the theory of stopping the threshold falls with the logarithm of the cost of delay. A single step, which may
+        be one unlucky mailing, needs more.
+        """
+        urgency = math.log(extra / steps * STEPS_PER_HOUR / _USUAL_LOSS)
+        lone = self._settings.lone_step if steps == 1 else 0.0
+        return self.threshold + lone - max(-_MOST_URGENT, min(_MOST_URGENT, urgency))
 
     def _open(self, step: int, began: int, sent: int, bounced: int) -> Change:
         level = bounced / sent
@@ -214,13 +230,16 @@ class Watch:
         if step - incident.opened >= self._settings.new_normal_hours * STEPS_PER_HOUR:
             sent, bounced, _ = self._recent.window(_RING)
             self.baseline.adopt(bounced / max(1, sent))
+            self._expectation = self.baseline.expect(step // STEPS_PER_HOUR)
             incident.recovering_since = step
             return self._close(incident, step)
         sent, bounced, _ = self._recent.window(min(STEPS_PER_HOUR // 2, step - incident.told_at))
+        if not sent:
+            return None
         doubled = bounced >= 2 * self._settings.least_extra and bounced >= _WORSE * incident.told * sent
         if not doubled and step - incident.told_at < _RENEW_STEPS:
             return None
-        incident.told, incident.told_at = bounced / max(1, sent), step
+        incident.told, incident.told_at = bounced / sent, step
         return self._change(incident, ChangeKind.RENEWED, step, incident.told)
 
     def _close(self, incident: _Open, step: int) -> Change:
