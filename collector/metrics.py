@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field
+from threading import Lock
 
 from mta.events.instants import SECOND
 from mta.events.metric import Metric
 
-__all__ = ["BATCH_BUCKETS", "COMMIT_BUCKETS", "METRICS", "RESULTS", "CollectorHealth", "Distribution"]
+__all__ = [
+    "BATCH_BUCKETS",
+    "COMMIT_BUCKETS",
+    "METRICS",
+    "REFUSALS",
+    "RESULTS",
+    "ROADS",
+    "CollectorHealth",
+    "Distribution",
+    "RoadHealth",
+]
 
 RESULTS = ("stored", "duplicate", "quarantined", "ignored")
 """What becomes of a record (promise 1): values of the label `result`."""
+
+ROADS = ("http", "webhook", "lumberjack", "elasticsearch", "syslog", "otlp")
+"""Roads on which others send; each lands what arrives in a folder of this name."""
+
+REFUSALS = ("full", "busy", "disk", "limit", "unauthorised", "protocol", "timeout", "connections", "lost")
+"""Why something was not accepted. Only `lost` (syslog over UDP) is gone: all other senders hear of it."""
 
 BATCH_BUCKETS = (1, 10, 100, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
 COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -60,6 +78,41 @@ METRICS: tuple[Metric, ...] = (
         "Stored bytes in followed files that have not been read yet.",
         unit="bytes",
     ),
+    Metric("mtascope_collector_connections", "gauge", "Open connections of senders, by road.", ("road",)),
+    Metric(
+        "mtascope_collector_landed_records_total",
+        "counter",
+        "Records made durable and acknowledged, by road; counted since the process started.",
+        ("road",),
+    ),
+    Metric(
+        "mtascope_collector_refused_requests_total",
+        "counter",
+        "Requests, connections or datagrams not accepted, by road and reason; counted since the process started.",
+        ("road", "reason"),
+    ),
+    Metric(
+        "mtascope_collector_landing_bytes",
+        "gauge",
+        "Bytes that were accepted and wait on disk to be stored, by road.",
+        ("road",),
+        unit="bytes",
+    ),
+    Metric(
+        "mtascope_collector_landing_capacity_bytes",
+        "gauge",
+        "Bytes that a road may keep on disk before it refuses more.",
+        ("road",),
+        unit="bytes",
+    ),
+    Metric(
+        "mtascope_collector_landing_seconds",
+        "histogram",
+        "Time from having received a parcel to having it on disk: what a sender waits for.",
+        ("road",),
+        unit="seconds",
+        buckets=COMMIT_BUCKETS,
+    ),
 )
 
 
@@ -79,7 +132,7 @@ class Distribution:
 
 @dataclass(slots=True)
 class CollectorHealth:
-    """How the collector is. One thread writes, any thread may read: each field is replaced whole.
+    """How the collector is. Any thread may read: each field is replaced whole. Commits come from several threads.
 
     Instants are microseconds UTC, 0 meaning never.
     """
@@ -92,6 +145,7 @@ class CollectorHealth:
     last_error_text: str = ""
     batch_records: Distribution = field(default_factory=lambda: Distribution(BATCH_BUCKETS))
     commit_seconds: Distribution = field(default_factory=lambda: Distribution(COMMIT_BUCKETS))
+    _lock: Lock = field(default_factory=Lock)
 
     def lag(self, now: int) -> float | None:
         """Seconds since the newest loaded event happened; None before the first. A clock ahead of ours is no lag."""
@@ -99,11 +153,35 @@ class CollectorHealth:
 
     def committed(self, *, records: int, seconds: float, newest_event: int) -> None:
         """A batch was committed."""
-        self.batch_records.observe(records)
-        self.commit_seconds.observe(seconds)
-        self.newest_event = max(self.newest_event, newest_event)
+        with self._lock:
+            self.batch_records.observe(records)
+            self.commit_seconds.observe(seconds)
+            self.newest_event = max(self.newest_event, newest_event)
 
     def failed(self, error: Exception, now: int) -> None:
         """Something refused."""
         self.last_error = now
         self.last_error_text = str(error)
+
+
+@dataclass(slots=True)
+class RoadHealth:
+    """How one road is. The landing thread counts what landed, the event loop everything else."""
+
+    connections: int = 0
+    records: int = 0
+    landing_bytes: int = 0
+    capacity_bytes: int = 0
+    refusals: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REFUSALS, 0)))
+    landing_seconds: Distribution = field(default_factory=lambda: Distribution(COMMIT_BUCKETS))
+    last_refusal: str = ""
+
+    def landed(self, records: int, seconds: float) -> None:
+        """A parcel is durable."""
+        self.records += records
+        self.landing_seconds.observe(seconds)
+
+    def refused(self, reason: str, detail: str = "") -> None:
+        """Something was not accepted; `reason` is one of `REFUSALS`."""
+        self.refusals[reason] += 1
+        self.last_refusal = detail or reason

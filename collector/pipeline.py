@@ -7,25 +7,49 @@ that holds the records before it (promise 3); a source's own order is kept withi
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from typing import Protocol
+from zlib import crc32
 
 from collector.batching import BatchBuilder, BatchLimits
 from collector.formats.context import Context
 from collector.formats.outcome import LineParser
 from collector.formats.registry import AUTO, open_parser
-from collector.framing.lines import Lines, Piece, Rest, Spoiled
+from collector.formats.shipped import unwrap
+from collector.framing.lines import Lines, Rest, Spoiled
+from collector.framing.lines import Piece as FilePiece
+from collector.framing.parcels import Arrival
 from collector.metrics import CollectorHealth
 from collector.quarantine import KEPT_BYTES, Reason, refused
-from collector.sources.followed import FollowedFile
 from collector.store import EventStore
 from mta.events.errors import MtascopeError, ParseError
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
 
-__all__ = ["Pipeline", "Reading", "Timing"]
+__all__ = ["Pipeline", "Reading", "Source", "Timing"]
 
 _FIRST_RETRY_S = 0.1
+_MAX_SHIPPED_SOURCES = 4096
+"""Parsers kept for logs that others ship; the one that was silent for longest is forgotten first."""
+
+Piece = FilePiece | Arrival
+
+
+class Source(Protocol):
+    """Whatever pieces come out of, in its order."""
+
+    @property
+    def source(self) -> str:
+        """Its name for ever."""
+
+    @property
+    def finished(self) -> bool:
+        """It will never give more."""
+
+    def checkpoint(self, offset: int | None = None) -> Checkpoint:
+        """How far it has given pieces, or was used up to `offset`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +93,32 @@ class Pipeline:
         self._builder = BatchBuilder(road, reading.limits)
         self._begun = 0.0
         self._parsers: dict[str, LineParser] = {}
+        self._shipped: OrderedDict[tuple[str, str], LineParser] = OrderedDict()
+        """Parsers by host and path, for what comes in parcels."""
         self._reached: dict[str, Checkpoint] = {}
         """The last checkpoint of each unfinished source, so that a quiet one is not written again and again."""
         self._context = Context(reading.node, reading.zone, reading.year, timing.now)
         open_parser(reading.format)  # an unknown format is better refused before the first line
         self.receipt = Receipt()
 
-    def take(self, file: FollowedFile, piece: Piece) -> None:
+    def take(self, file: Source, piece: Piece) -> None:
         """Parse a piece and gather its records; full batches are handed over on the way.
 
         Raises what the store raises when it refuses for good, or when the run is to stop while it refuses.
         """
         self._begin()
-        parse = self._parser(file.source)
         if isinstance(piece, Lines):
-            self._take_lines(file, piece, parse)
+            self._take_lines(file, piece, self._parser(file.source))
+        elif isinstance(piece, Arrival):
+            self._take_arrival(file, piece)
         elif isinstance(piece, Rest):
-            self._take_rest(file, piece, parse)
+            self._take_rest(file, piece, self._parser(file.source))
         else:
             self._builder.refuse(_spoiled(file.source, piece))
         if self._builder.is_full:
             self._hand_over(file, piece.end)
 
-    def reached(self, file: FollowedFile) -> None:
+    def reached(self, file: Source) -> None:
         """All pieces that `file` has given so far were taken."""
         checkpoint = file.checkpoint()
         if self._reached.get(file.source) != checkpoint:
@@ -126,7 +153,7 @@ class Pipeline:
             parser = self._parsers[source] = open_parser(self._reading.format, self._context)
         return parser
 
-    def _take_lines(self, file: FollowedFile, piece: Lines, parse: LineParser) -> None:
+    def _take_lines(self, file: Source, piece: Lines, parse: LineParser) -> None:
         builder, offset = self._builder, piece.offset
         for line in piece.lines:
             size = len(line)
@@ -143,7 +170,43 @@ class Pipeline:
             if builder.is_full and offset < piece.end:
                 self._hand_over(file, offset)
 
-    def _take_rest(self, file: FollowedFile, piece: Rest, parse: LineParser) -> None:
+    def _take_arrival(self, file: Source, piece: Arrival) -> None:
+        """Records that others shipped. A refused one is known by where it stood there, so that it is refused once."""
+        builder, offset = self._builder, piece.offset
+        for raw in piece.parcel.records:
+            source, place, line = file.source, offset, raw
+            try:
+                shipped = unwrap(raw, piece.parcel)
+                line = shipped.line
+                if shipped.offset is not None:  # the content is part of the name: a path and an offset are used again
+                    source = f"shipped:{shipped.host}:{shipped.path}:{crc32(line):08x}"
+                    place = shipped.offset + (offset - piece.offset if piece.parcel.offset is not None else 0)
+                outcome = self._shipped_parser(shipped.host, shipped.path)(line)
+            except ParseError as error:
+                refusal = refused(source, place, line, error, keep=self._reading.kept_bytes)
+                builder.refuse(replace(refusal, size=piece.parcel.size or refusal.size))
+            else:
+                if isinstance(outcome, tuple):
+                    builder.add(outcome, len(line))
+                else:
+                    builder.ignore(outcome.kind, len(line))
+            offset += len(raw) + 1
+            if builder.is_full and offset < piece.end:
+                self._hand_over(file, offset)
+
+    def _shipped_parser(self, host: str, path: str) -> LineParser:
+        parser = self._shipped.get((host, path))
+        if parser is None:
+            parser = self._shipped[host, path] = open_parser(
+                self._reading.format, replace(self._context, node=host or self._context.node)
+            )
+            if len(self._shipped) > _MAX_SHIPPED_SOURCES:
+                self._shipped.popitem(last=False)
+        else:
+            self._shipped.move_to_end((host, path))
+        return parser
+
+    def _take_rest(self, file: Source, piece: Rest, parse: LineParser) -> None:
         """A last line without its LF: a record if it reads as one, else cut off."""
         try:
             outcome = parse(piece.raw)
@@ -156,7 +219,7 @@ class Pipeline:
             else:
                 self._builder.ignore(outcome.kind, len(piece.raw))
 
-    def _hand_over(self, file: FollowedFile, offset: int) -> None:
+    def _hand_over(self, file: Source, offset: int) -> None:
         self._reach(file.checkpoint(offset))
         self._load(self._builder.build())
         self._begun = self._timing.monotonic()

@@ -45,7 +45,7 @@ class MemoryStore:
     def _keep(self, batch: Batch) -> Receipt:
         new_events = [self._keep_record(events) for events in batch.records]
         refused = {(item.source, item.offset): item for item in batch.quarantined}
-        again = sum(key in self.quarantined for key in refused)
+        fresh = len(refused.keys() - self.quarantined.keys())
         self.quarantined |= refused
         for kind, count in batch.ignored.items():
             self.ignored[kind] = self.ignored.get(kind, 0) + count
@@ -53,8 +53,8 @@ class MemoryStore:
         return Receipt(
             received=batch.received,
             stored=sum(new > 0 for new in new_events),
-            duplicates=new_events.count(0) + again,
-            quarantined=len(refused) - again,
+            duplicates=new_events.count(0) + len(batch.quarantined) - fresh,
+            quarantined=fresh,
             ignored=sum(batch.ignored.values()),
             events_stored=sum(new_events),
             events_duplicate=sum(map(len, batch.records)) - sum(new_events),

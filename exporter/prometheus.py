@@ -20,10 +20,10 @@ from analytics.lifecycle import OUTCOMES
 from analytics.metrics import METRICS
 from analytics.snapshot import Snapshot
 from collector.metrics import METRICS as COLLECTOR_METRICS
-from collector.metrics import CollectorHealth, Distribution
+from collector.metrics import CollectorHealth, Distribution, RoadHealth
 from mta.events.metric import Metric
 
-__all__ = ["MetricsPage", "PageSource", "collector_families", "relayed", "store_families"]
+__all__ = ["MetricsPage", "PageSource", "collector_families", "relayed", "road_families", "store_families"]
 
 Key = tuple[str, ...]
 _DECLARED = {metric.name: metric for metric in METRICS}
@@ -129,11 +129,36 @@ def collector_families(health: CollectorHealth, clock: Callable[[], int]) -> Pag
     return families
 
 
+def road_families(roads: Mapping[str, RoadHealth]) -> PageSource:
+    """How the roads are on which others send; every road is there from the start, at 0."""
+
+    def families() -> Iterable[Family]:
+        health: list[tuple[Key, RoadHealth]] = [((road,), one) for road, one in roads.items()]
+        gauges: tuple[tuple[str, Mapping[Any, float]], ...] = (
+            ("mtascope_collector_connections", {labels: one.connections for labels, one in health}),
+            ("mtascope_collector_landing_bytes", {labels: one.landing_bytes for labels, one in health}),
+            ("mtascope_collector_landing_capacity_bytes", {labels: one.capacity_bytes for labels, one in health}),
+        )
+        yield from (gauge(_COLLECTOR[name], of_name) for name, of_name in gauges)
+        landed = {labels: float(one.records) for labels, one in health}
+        refused = {(*labels, reason): float(n) for labels, one in health for reason, n in one.refusals.items()}
+        yield counter(_COLLECTOR["mtascope_collector_landed_records_total"], landed)
+        yield counter(_COLLECTOR["mtascope_collector_refused_requests_total"], refused)
+        waits = {labels: one.landing_seconds for labels, one in health}
+        yield _distributions(_COLLECTOR["mtascope_collector_landing_seconds"], waits)
+
+    return families
+
+
 def _distribution(metric: Metric, seen: Distribution) -> Family:
-    cumulative = accumulate(seen.counts)
+    return _distributions(metric, {(): seen})
+
+
+def _distributions(metric: Metric, by_labels: Mapping[Key, Distribution]) -> Family:
     bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
-    family = HistogramMetricFamily(metric.name, metric.help)
-    family.add_metric([], list(zip(bounds, cumulative, strict=True)), seen.total)
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, seen in by_labels.items():
+        family.add_metric(labels, list(zip(bounds, accumulate(seen.counts), strict=True)), seen.total)
     return family
 
 

@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -26,11 +26,13 @@ from analytics.care import back_up, erase
 from analytics.enrich import Enricher
 from analytics.snapshot import Snapshot, take_snapshot
 from analytics.store import Store
+from collector.drain import Drain
 from collector.follower import Follower
 from collector.ingest import ingest_paths
+from collector.roads import Roads, landing_folders
 from exporter.api import Backend, create_api, create_metrics_app
 from exporter.host import HostCollector
-from exporter.prometheus import MetricsPage, collector_families, relayed, store_families
+from exporter.prometheus import MetricsPage, collector_families, relayed, road_families, store_families
 from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import format_instant
 from mta.events.intake import Receipt
@@ -63,10 +65,15 @@ class Owner:
         self._workers = MtaPages(settings.folder.run)
         follow = (*settings.collector.paths, str(settings.folder.mta_log))
         self._follower = Follower(settings.collector.model_copy(update={"paths": follow}), self._store)
+        self._roads = Roads(settings.collector, settings.folder.landing)
+        self._drain = Drain(
+            landing_folders(settings.folder.landing), self._store, settings.collector, health=self._follower.health
+        )
         self._page = MetricsPage(
             {
                 "store": store_families(lambda: self._latest, __version__),
                 "collector": collector_families(self._follower.health, self._store.clock),
+                "roads": road_families(self._roads.health),
                 "mta": self._workers.families,
             }
         )
@@ -81,9 +88,10 @@ class Owner:
         """Serve until `stop`; raises what made the follower give up."""
         self._loop = asyncio.get_running_loop()
         servers = self._servers()
-        threads = [
-            threading.Thread(target=work, name=work.__name__, daemon=True) for work in (self._follow, self._tick)
-        ]
+        await self._roads.start()
+        self.urls |= {road: f"{host}:{port}" for road, (host, port) in self._roads.addresses.items()}
+        works = (self._follow, self._drain_roads, self._tick)
+        threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in works]
         serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
         for thread in threads:
             thread.start()
@@ -92,8 +100,10 @@ class Owner:
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*serving)
+        await self._roads.stop()
         self._stopping.set()
         self._follower.stop()
+        self._drain.stop()
         for thread in threads:
             await asyncio.to_thread(thread.join)
         self._store.close()
@@ -107,8 +117,14 @@ class Owner:
             self._loop.call_soon_threadsafe(self._stop_event.set)
 
     def _follow(self) -> None:
+        self._until_it_fails(self._follower.run)
+
+    def _drain_roads(self) -> None:
+        self._until_it_fails(self._drain.run)
+
+    def _until_it_fails(self, run: Callable[[], None]) -> None:
         try:
-            self._follower.run()
+            run()
         except MtascopeError as error:
             self._failure = error
             self.stop()
@@ -144,6 +160,17 @@ class Owner:
             (_server(api), _listen_unix(self._settings.folder.owner_socket)),
         ]
 
+    def _road(self, name: str) -> dict[str, Any]:
+        health = self._roads.health[name]
+        return {
+            "address": self.urls[name],
+            "connections": health.connections,
+            "landed": health.records,
+            "landing_bytes": health.landing_bytes,
+            "refused": {reason: count for reason, count in health.refusals.items() if count},
+            "last_refusal": health.last_refusal or None,
+        }
+
     def _ingest(self, paths: list[str], format_name: str) -> dict[str, Any]:
         began = time.monotonic()
         settings = self._settings.collector.model_copy(update={"format": format_name})
@@ -170,12 +197,13 @@ class Owner:
             "urls": self.urls,
             "store": store,
             "collector": {
-                "receipt": asdict(self._follower.receipt),
+                "receipt": asdict(self._follower.receipt + self._drain.receipt),
                 "lag_s": health.lag(now),
                 "files_open": health.files_open,
                 "files_finished": health.files_finished,
                 "backlog_bytes": health.backlog_bytes,
                 "last_error": health.last_error_text or None,
+                "roads": {road: self._road(road) for road in self._roads.addresses},
             },
             "mta": self._workers.status(),
         }

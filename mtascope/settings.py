@@ -37,6 +37,7 @@ class DataFolder:
         self.store = root / "store" / "mtascope.duckdb"
         self.run = root / "run"
         self.owner_socket = self.run / "owner.sock"
+        self.landing = root / "landing"
         self.mta_log = root / "mta" / "log"
         self.mta_spool = root / "mta" / "spool"
 
