@@ -31,7 +31,6 @@ from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
 from mta.metrics import LiveState, MtaMetrics
-from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
@@ -133,8 +132,7 @@ class Worker:
 
     def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
         settings = self._settings
-        relays = Networks(settings.relay_networks)
-        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, relays, feedback)
+        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, feedback)
 
         def refused(record: LogRecord) -> None:
             self.spool.record_soon([record])

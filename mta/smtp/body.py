@@ -1,17 +1,21 @@
-"""Reading a message from the wire after DATA (RFC 5321 section 4.5.2): whole lines, dots unstuffed, within limits.
+"""Reading a message from the wire after DATA (RFC 5321 section 4.5.2): dots unstuffed, within limits.
 
-A line ends in CRLF and nothing else; only CRLF.CRLF ends the message. What passes a limit is read on and thrown away,
-so that the client hears the refusal where it expects one; memory never holds more than the limits allow. A client that
-goes on far beyond them is cut off.
+A line ends in CRLF and nothing else; only CRLF.CRLF ends the message. That is looked for in the buffer as a whole,
+because looking at each line costs a third of a session's time. What passes a limit is read on and thrown away, so that
+the client hears the refusal where it expects one; memory never holds more than the limits allow. A client that goes on
+far beyond them is cut off.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
+
+from mta.smtp.inbox import Inbox
 
 __all__ = ["Overlong", "read_body"]
 
+_END = b"\r\n.\r\n"
+_EMPTY = b".\r\n"
 _TOO_LONG = "500 5.5.2 Line too long (RFC 5321 section 4.5.3.1.6)"
 _TOO_LARGE = "552 5.3.4 The message is larger than this system takes"
 _PATIENCE = 4
@@ -26,30 +30,51 @@ class Overlong:
     cut_off: bool = False
 
 
-async def read_body(reader: asyncio.StreamReader, *, max_line: int, max_bytes: int) -> bytes | Overlong:
-    """The message. `max_line` counts CRLF and the dot that may be stuffed; the reader's own limit must be no larger.
+async def read_body(inbox: Inbox, *, max_line: int, max_bytes: int) -> bytes | Overlong:
+    """The message. `max_line` counts CRLF and the dot that may be stuffed; `max_bytes` counts those dots, too."""
+    buffer = inbox.buffer
+    while len(buffer) < len(_EMPTY):
+        await inbox.more()
+    if buffer.startswith(_EMPTY):
+        del buffer[: len(_EMPTY)]
+        return b""
+    seen = 0
+    while (end := buffer.find(_END, seen)) < 0:
+        if len(buffer) > max_bytes + len(_END):
+            return await _throw_away(inbox, max_line, max_bytes)
+        seen = max(0, len(buffer) - len(_END) + 1)
+        await inbox.more()
+    size = end + 2
+    raw = bytes(buffer[:size])
+    del buffer[: end + len(_END)]
+    if size > max_bytes:
+        return Overlong(_refusal(raw[:max_bytes], max_line))
+    return Overlong(_TOO_LONG) if _has_long_line(raw, max_line) else _unstuffed(raw)
 
-    Raises asyncio.IncompleteReadError when the client is gone.
-    """
-    lines: list[bytes] = []
-    size = 0
-    continued = False
-    refusal: str | None = None
-    while size <= _PATIENCE * max_bytes:
-        try:
-            line = await reader.readuntil(b"\r\n")
-        except asyncio.LimitOverrunError as error:
-            size += len(await reader.readexactly(error.consumed or 1))
-            refusal, continued = refusal or _TOO_LONG, True
-            lines.clear()
-            continue
-        if line == b".\r\n" and not continued:
-            return Overlong(refusal) if refusal else b"".join(lines)
-        continued = False
-        size += len(line)
-        if len(line) > max_line or size > max_bytes:
-            refusal = refusal or (_TOO_LONG if len(line) > max_line else _TOO_LARGE)
-            lines.clear()
-        if refusal is None:
-            lines.append(line[1:] if line.startswith(b".") else line)
-    return Overlong(refusal or _TOO_LARGE, cut_off=True)
+
+async def _throw_away(inbox: Inbox, max_line: int, max_bytes: int) -> Overlong:
+    buffer = inbox.buffer
+    refusal = _refusal(bytes(buffer[:max_bytes]), max_line)
+    read = len(buffer)
+    while (end := buffer.find(_END)) < 0:
+        if read > _PATIENCE * max_bytes:
+            return Overlong(refusal, cut_off=True)
+        kept = len(_END) - 1
+        del buffer[:-kept]
+        await inbox.more()
+        read += len(buffer) - kept
+    del buffer[: end + len(_END)]
+    return Overlong(refusal)
+
+
+def _refusal(beginning: bytes, max_line: int) -> str:
+    return _TOO_LONG if _has_long_line(beginning, max_line) else _TOO_LARGE
+
+
+def _has_long_line(raw: bytes, max_line: int) -> bool:
+    return len(raw) > max_line and max(map(len, raw.split(b"\r\n"))) + 2 > max_line
+
+
+def _unstuffed(raw: bytes) -> bytes:
+    whole = raw[1:] if raw.startswith(b".") else raw
+    return whole.replace(b"\r\n.", b"\r\n") if b"\r\n." in whole else whole

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 
 from mta.control.record import Hop
 from mta.events.instants import SECOND
@@ -20,7 +21,6 @@ _WANTED = re.compile(
     rb"^(message-id|x-tenant|x-campaign|x-pool)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
 )
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _UNPRINTABLE = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 _MAX_VALUE = 998
 
@@ -57,14 +57,20 @@ def read_header(content: bytes) -> HeaderFacts:
 
 def line_ends_are_clean(content: bytes) -> bool:
     """Whether every CR and LF stands in a CRLF: bare ones mean different things to different hosts (SMTP smuggling)."""
-    return _BARE.search(content) is None
+    pairs = content.count(b"\r\n")
+    return content.count(b"\n") == pairs == content.count(b"\r")
 
 
 def received_field(client: Hop, hostname: str, queue_id: str, when: int, *, utf8: bool) -> bytes:
     """Our trace field (RFC 5321 section 4.4), with the protocol name of RFC 3848 and RFC 6531."""
     protocol = ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if client.tls else "")
     name = _UNPRINTABLE.sub("?", client.name[:255]) or "unknown"
-    date = formatdate(when / SECOND, localtime=False)
+    date = _date(when // SECOND)
     return (
         f"Received: from {name} ([{client.address}])\r\n\tby {hostname} with {protocol} id {queue_id};\r\n\t{date}\r\n"
     ).encode("ascii")
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return formatdate(second, localtime=False)

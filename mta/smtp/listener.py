@@ -44,11 +44,12 @@ class Listener:
         self._metrics = metrics
         self._clock = clock
         self._on_refusal = on_refusal
+        self._relays = Networks(settings.relay_networks)
         self._admission = Admission(
             total=settings.max_connections,
             per_ip=settings.max_connections_per_ip,
             per_relay_ip=settings.max_connections_per_relay_ip,
-            relays=Networks(settings.relay_networks),
+            relays=self._relays,
         )
         self._tls = _server_context(settings)
         self._servers: list[asyncio.Server] = []
@@ -110,6 +111,7 @@ class Listener:
             self._metrics.rejected("connections")
             return False
         self._sessions.add(session)
+        session.may_relay = session.client_ip in self._relays
         return True
 
     def closed(self, session: Session) -> None:

@@ -19,7 +19,6 @@ from mta.errors import SpoolError
 from mta.events.address import canonical_domain
 from mta.feedback.mail import FeedbackMail
 from mta.metrics import MtaMetrics
-from mta.networks import Networks
 from mta.queue.message import Clock, Envelope, Message, SpoolIds
 from mta.queue.naming import is_label, queue_name
 from mta.queue.spool import Spool
@@ -49,7 +48,6 @@ class Reception:
     metrics: MtaMetrics
     ids: SpoolIds
     clock: Clock
-    relays: Networks
     feedback: Feedback | None = None
 
     # aiosmtpd's hooks
@@ -61,18 +59,21 @@ class Reception:
         del server, envelope
         session.host_name = hostname
         kept = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
-        return [*kept, "250 ENHANCEDSTATUSCODES"]
+        return [*kept, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
 
     async def handle_RCPT(  # noqa: N802
         self, server: Session, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         """Whether this client may send to this recipient."""
-        del session
+        del session, options
+        return self.answer_recipient(server, envelope, address)
+
+    def answer_recipient(self, server: Session, envelope: Any, address: str) -> str:
+        """The same without a task switch."""
         refusal = self._refusal(server, address, len(envelope.rcpt_tos))
         if refusal:
             return refusal
         envelope.rcpt_tos.append(address)
-        envelope.rcpt_options.extend(options)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: Session, session: Any, envelope: Any) -> str:  # noqa: N802
@@ -114,7 +115,7 @@ class Reception:
             return "553 5.1.3 The recipient address is not a valid one for this system"
         if count >= self.settings.max_recipients:
             return "452 4.5.3 Too many recipients in one message"
-        if canonical in self.settings.feedback_domains or server.client_ip in self.relays:
+        if canonical in self.settings.feedback_domains or server.may_relay:
             return None
         return "550 5.7.1 Relaying denied"
 

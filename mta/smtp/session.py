@@ -1,14 +1,14 @@
-"""One SMTP session: aiosmtpd's dialogue, hardened.
+"""One SMTP session: aiosmtpd's dialogue, hardened, and with a fast road for what nearly all mail is made of.
 
 What is added to the stock class, and why:
 
 - every refusal is reported in one place (`push`), because a listener's answers are facts about mail too;
-- enhanced status codes (RFC 2034) on every answer;
-- addresses of the common form are read without the full e-mail grammar, which costs a third of a session's time;
-- DATA has its own time limit and reader, which bounds memory (the stock one keeps an endless line until it ends);
-- time-outs are announced with 421 instead of a silent close;
-- a connection over the limits is answered 421 and closed before it costs a session;
-- authentication is not there: nobody could log in yet.
+- enhanced status codes (RFC 2034) on every answer, and PIPELINING (RFC 2920);
+- MAIL and RCPT of the common form are answered without the full e-mail grammar and without a task switch; whatever has
+  another form goes the stock way, which is also what the tests compare the fast road with;
+- commands and messages are read from a buffer of our own (`Inbox`, `read_body`), which bounds memory;
+- DATA has its own time limit; time-outs are announced with 421 instead of a silent close, by one timer a session;
+- a connection over the limits is answered 421 and closed before it costs a session.
 """
 
 from __future__ import annotations
@@ -19,14 +19,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
-from aiosmtpd.smtp import SMTP, Envelope
+from aiosmtpd.smtp import SMTP, Envelope, TLSSetupException
 
 from mta.events.reply import SmtpReply, parse_reply
 from mta.smtp.body import Overlong, read_body
+from mta.smtp.inbox import Inbox
 
 __all__ = ["Session", "SessionOwner"]
 
-_PLAIN_PATH = re.compile(r"\s*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}|)>")
+_ADDRESS = r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
+_PLAIN_PATH = re.compile(rf"\s*<(?:{_ADDRESS}|)>")
+_MAIL = re.compile(
+    rf"MAIL FROM: ?<(?:{_ADDRESS}|)>((?: SIZE=\d{{1,15}}| BODY=7BIT| BODY=8BITMIME)*)\r?\n".encode(), re.IGNORECASE
+)
+_RCPT = re.compile(rf"RCPT TO: ?<{_ADDRESS}>\r?\n".encode(), re.IGNORECASE)
+_SIZE = re.compile(rb"SIZE=(\d+)", re.IGNORECASE)
+_PATH = re.compile(r"\s*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}|)>")
 _PATH = re.compile(r"\s*<(?:\"|[^\"\s>]*>)")
 """What may be left to the full grammar: something in angle brackets, without blanks unless it is quoted."""
 _CODE = re.compile(r"([245])\d\d[ ](?!\1\.\d)")
@@ -50,6 +58,10 @@ _ENHANCED = {
     555: "5.5.4",
 }
 _NO_LIMIT = 2**62
+_MAX_COMMAND = 1001
+_MAX_BOGUS = 5
+_UNSENT = 64 * 1024
+"""Answers that may wait for a client which reads none, before we stop listening to it."""
 _WITHOUT_ENHANCED = frozenset({"", "HELO", "EHLO", "STARTTLS"})
 
 _Command = Callable[[str | None], Awaitable[None]]
@@ -68,20 +80,35 @@ class SessionOwner(Protocol):
         """A command was answered 4yz or 5yz."""
 
 
+class Policy(Protocol):
+    """What a session's handler decides at once, besides aiosmtpd's hooks."""
+
+    def answer_recipient(self, server: Session, envelope: Envelope, address: str) -> str:
+        """Answer RCPT; a positive answer has added the recipient to the envelope."""
+
+
 class Session(SMTP):
-    """The SMTP dialogue with one client; `client_ip` is its address, `session_id` ties its log records together."""
+    """The SMTP dialogue with one client; `client_ip` is its address, `session_id` ties its log records together.
+
+    `may_relay` says that the client may send to anywhere; whoever admits it sets that.
+    """
 
     def __init__(
-        self, handler: Any, owner: SessionOwner, *, max_line: int, data_timeout: float, **options: Any
+        self, handler: Policy, owner: SessionOwner, *, max_line: int, data_timeout: float, **options: Any
     ) -> None:
         self.line_length_limit = max_line + 1
         super().__init__(handler, enable_SMTPUTF8=True, **options)
+        self._inbox = Inbox()
         self._owner = owner
+        self._policy = handler
         self._data_timeout = data_timeout
         self._admitted = False
         self._command = ""
         self._line = ""
+        self._deadline = self._timer_due = 0.0
+        self._bogus = 0
         self.client_ip = ""
+        self.may_relay = False
         self.in_data = False
         self.session_id = str(uuid4())
         self._smtp_methods = {
@@ -114,6 +141,16 @@ class Session(SMTP):
         self._admitted = True
         super().connection_made(transport)
 
+    def _cb_client_connected(self, reader: Any, writer: asyncio.StreamWriter) -> None:
+        del reader  # nothing is fed to it
+        self._reader: Any = self._inbox
+        self._writer = writer
+        self._inbox.attach(cast("asyncio.ReadTransport", writer.transport))
+
+    def data_received(self, data: bytes) -> None:
+        """The client sent something."""
+        self._inbox.feed(data)
+
     def connection_lost(self, error: Exception | None) -> None:
         """Count the client out, once."""
         if not self._admitted or self.session is None or self.transport is None:
@@ -132,19 +169,126 @@ class Session(SMTP):
             transport.write(f"421 {text}\r\n".encode())
             transport.close()
 
+    # Time: one timer a session, which looks at the deadline when it fires. A timer a command would cost more than that.
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        self._deadline = self.loop.time() + (duration or self._timeout_duration)
+        if self._timeout_handle is None or self._deadline < self._timer_due:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        self._timer_due = self._deadline
+        self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+
     def _timeout_cb(self) -> None:
-        self.say_goodbye("4.4.2 Timed out")
+        if self.loop.time() < self._deadline:
+            self._set_timer()
+        else:
+            self.say_goodbye("4.4.2 Timed out")
 
     # The dialogue
+
+    async def _handle_client(self) -> None:
+        await self.push(f"220 {self.hostname} {self.__ident__}")
+        while self.transport is not None:
+            try:
+                line = self._inbox.take_line() or await self._inbox.line(_MAX_COMMAND)
+                if line is None or not self._answer_at_once(line):
+                    await self._execute(line)
+                elif not self._has_room():
+                    await self._writer.drain()
+            except (asyncio.CancelledError, ConnectionResetError):
+                self._writer.close()
+                raise
+            except Exception as error:  # noqa: BLE001 - one session's trouble is answered in it and logged
+                await self._stumbled(error)
+
+    async def _stumbled(self, error: Exception) -> None:
+        status = await self.handle_exception(error)
+        if isinstance(error, TLSSetupException):
+            if self.transport is not None:
+                self.transport.close()
+                self.connection_lost(error)
+        else:
+            await self.push(status)
+
+    def _answer_at_once(self, line: bytes) -> bool:
+        """Answer a plain MAIL or RCPT; False leaves the line to the stock methods."""
+        envelope, session = self.envelope, self.session
+        if envelope is None or session is None or not session.extended_smtp or not self._tls_handshake_okay:
+            return False
+        if envelope.mail_from and (found := _RCPT.fullmatch(line)):
+            answer = self._policy.answer_recipient(self, envelope, found[1].decode())
+        elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._fits(found[2]):
+            envelope.mail_from = (found[1] or b"<>").decode()
+            envelope.mail_options.extend(found[2].decode().upper().split())
+            envelope.smtp_utf8 = False
+            answer = "250 2.1.0 OK"
+        else:
+            return False
+        self._reset_timeout()
+        self._send(answer, line)
+        return True
+
+    def _fits(self, options: bytes) -> bool:
+        """Whether the announced size is within the limit, and no option is named twice."""
+        sizes = _SIZE.findall(options)
+        return (
+            len(sizes) < 2
+            and options.count(b"=") < 3
+            and all(int(s) <= (self.data_size_limit or _NO_LIMIT) for s in sizes)
+        )
+
+    async def _execute(self, line: bytes | None) -> None:
+        """Find the method of a command and run it, as aiosmtpd does."""
+        stripped = (line or b"").rstrip(b"\r\n")
+        name, _, argument = stripped.partition(b" ")
+        command = name.upper().decode("ascii", "replace")
+        if line is None or len(stripped) > self._limit_of(command):
+            await self.push("500 Command line too long")
+        elif not stripped or not command.isascii():
+            await self.push("500 Error: bad syntax")
+        elif not self._tls_handshake_okay and command != "QUIT":
+            await self.push("554 Command refused due to lack of security")
+        elif (method := self._smtp_methods.get(command)) is None:
+            await self._unknown(command)
+        else:
+            self._reset_timeout()
+            await method(argument.strip().decode("utf8", "surrogateescape") or None)
+
+    def _limit_of(self, command: str) -> int:
+        extended = self.session is not None and self.session.extended_smtp
+        return self.command_size_limits[command] if extended else self.command_size_limit
+
+    async def _unknown(self, command: str) -> None:
+        self._bogus += 1
+        if self._bogus < _MAX_BOGUS:
+            await self.push(f'500 Error: command "{command}" not recognized')
+            return
+        await self.push("502 5.5.1 Too many unrecognized commands, goodbye.")
+        if self.transport is not None:
+            self.transport.close()
 
     async def push(self, status: Any) -> None:
         """Send an answer, with an enhanced status code where RFC 2034 wants one; report it if it refuses."""
         text = status.decode("utf8", "replace") if isinstance(status, bytes) else status
         if self._command not in _WITHOUT_ENHANCED or text[:1] in "45":
             text = _with_enhanced(text)
+        self._send(text, self._line)
+        if not self._has_room():
+            await self._writer.drain()
+
+    def _send(self, text: str, line: str | bytes) -> None:
         if text[:1] in "45":
-            self._owner.refused(self, parse_reply(text, command=self._line or None))
-        await super().push(text)
+            command = line.decode("utf8", "surrogateescape").rstrip() if isinstance(line, bytes) else line
+            self._owner.refused(self, parse_reply(text, command=command or None))
+        self._writer.write(f"{text}\r\n".encode())
+
+    def _has_room(self) -> bool:
+        transport = cast("asyncio.Transport | None", self.transport)
+        return transport is None or transport.get_write_buffer_size() < _UNSENT
 
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
         """Read the message, hand it to the handler, and answer what that says."""
@@ -165,7 +309,7 @@ class Session(SMTP):
 
     async def _receive(self, envelope: Envelope) -> None:
         limit = self.data_size_limit or _NO_LIMIT
-        content = await read_body(self._reader, max_line=self.line_length_limit, max_bytes=limit)
+        content = await read_body(self._inbox, max_line=self.line_length_limit, max_bytes=limit)
         if isinstance(content, Overlong):
             answer = content.reply
         else:
@@ -180,7 +324,7 @@ class Session(SMTP):
         found = _PLAIN_PATH.match(arg)
         if found is not None:
             return found[1] or "<>", arg[found.end() :]
-        if not arg.isprintable() or not _PATH.match(arg):  # control characters, or bytes that are no UTF-8
+        if arg and (not arg.isprintable() or not _PATH.match(arg)):  # control characters, or bytes that are no UTF-8
             return None, None
         return super()._getaddr(arg)
 

@@ -133,7 +133,7 @@ async def test_ehlo_offers_only_what_is_kept(mta):
     async with Dialogue(worker.port) as client:
         offered = {line[4:] for line in (await client.say("EHLO c.example.org")).split("\n")[1:]}
     assert client.greeting.startswith("220 localhost ESMTP")
-    assert offered == {"SIZE 5000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
+    assert offered == {"SIZE 5000", "8BITMIME", "SMTPUTF8", "PIPELINING", "ENHANCEDSTATUSCODES"}
 
 
 @pytest.mark.parametrize(
