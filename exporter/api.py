@@ -8,16 +8,18 @@ allowed; over TCP a bearer token is asked for where one is set, and without one 
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from analytics.latency import Latency, latencies
 from analytics.queues import waiting
@@ -29,7 +31,7 @@ from analytics.trace import Traced, trace
 from exporter.prometheus import MetricsPage
 from exporter.settings import HttpSettings
 from mta.events.errors import MtascopeError, SettingsError
-from mta.events.instants import HOUR, format_instant, parse_instant
+from mta.events.instants import HOUR, format_instant, from_datetime
 
 __all__ = [
     "Backend",
@@ -48,6 +50,27 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_DIMENSION = "|".join(DIMENSIONS)
+By = Annotated[
+    str,
+    Query(
+        pattern=f"^(?:(?:{_DIMENSION})(?:,(?:{_DIMENSION}))*)?$",
+        description="dimensions, joined by commas; empty for one total row",
+    ),
+]
+
+
+def _rfc3339(text: object) -> object:
+    """Only what the schema says: the library would take bare numbers for seconds."""
+    if isinstance(text, str) and not _DATE_TIME.match(text):
+        raise ValueError("write RFC 3339: 2026-01-31T12:00:00Z")
+    return text
+
+
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
+Moment = Annotated[
+    Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None, Query(description="RFC 3339, with a time zone")
+]
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _OPEN_PATHS = frozenset({"/healthz"})
 
@@ -170,9 +193,9 @@ def _answers(app: FastAPI, backend: Backend) -> None:
     @app.get("/v1/rates")
     def rates(
         request: Request,
-        by: Annotated[str, Query(description="dimensions, joined by commas; empty for one total row")] = "provider",
-        since: Annotated[str | None, Query(description="RFC 3339")] = None,
-        until: Annotated[str | None, Query(description="RFC 3339")] = None,
+        by: By = "provider",
+        since: Moment = None,
+        until: Moment = None,
         clock: Literal["event", "cohort"] = "cohort",
     ) -> list[dict[str, Any]]:
         """Every count and rate, by any dimensions; other query parameters named after a dimension select values."""
@@ -180,21 +203,20 @@ def _answers(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/v1/reasons")
     def reasons(
-        since: str | None = None,
+        since: Moment = None,
         provider: Annotated[list[str] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> list[dict[str, Any]]:
         """The replies behind failures, most frequent first; the last hour unless told otherwise."""
-        start = _instant("since", since)
-        start = time.time_ns() // 1000 - HOUR if start is None else start
+        start = time.time_ns() // 1000 - HOUR if since is None else from_datetime(since)
         return reason_rows(top_reasons(backend.store, since=start, providers=provider, limit=limit))
 
     @app.get("/v1/latency")
     def latency(
         request: Request,
-        by: str = "provider",
-        since: str | None = None,
-        until: str | None = None,
+        by: By = "provider",
+        since: Moment = None,
+        until: Moment = None,
     ) -> list[dict[str, Any]]:
         """Percentiles of the time to delivery by time of injection; what is in flight counts as "at least"."""
         return latency_rows(latencies(backend.store, _question(request, by, since, until, "cohort")))
@@ -238,11 +260,11 @@ def _owner_only(request: Request) -> None:
         raise HTTPException(403, "this is answered over the owner's socket only")
 
 
-def _question(request: Request, by: str, since: str | None, until: str | None, clock: Clock) -> Question:
+def _question(request: Request, by: str, since: datetime | None, until: datetime | None, clock: Clock) -> Question:
     return Question(
         by=tuple(name for name in by.split(",") if name),
-        since=_instant("since", since),
-        until=_instant("until", until),
+        since=None if since is None else from_datetime(since),
+        until=None if until is None else from_datetime(until),
         clock=clock,
         where={name: request.query_params.getlist(name) for name in request.query_params if name in DIMENSIONS},
     )
@@ -295,14 +317,3 @@ def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def _instant(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise SettingsError(
-            f"{text!r} is no time", where=name, remedy="write RFC 3339: 2026-01-31T12:00:00Z"
-        ) from error
