@@ -14,8 +14,8 @@ _CODE = re.compile(r"(?<![\w.:/@+-])(4[2-7]\d|5[0-7]\d)(?=[ \-:,)>]|$|#)")
 _STATUS = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _CODE_AND_STATUS = re.compile(r"(?<![\w.:/@+-])([245]\d\d)[ \-:#('\"]{1,3}([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _HOST = re.compile(
-    r"(?:\bhost:? |\bGiving up on |\bConnected to |\bwhile talking to |\bmailer |\bServer |\bSMTP Server <|\bdomain [\w.-]{1,120}+ by )"
-    r"\"?([A-Za-z0-9][A-Za-z0-9.-]{2,250})",
+    r"(?:\bhost:? |\bGiving up on |\bConnected to |\bwhile talking to |\bmailer |\bServer |\bSMTP Server <"
+    r"|\bdomain [\w.-]{1,120}+ by )\"?([A-Za-z0-9][A-Za-z0-9.-]{2,250})",
 )
 _REPORTER = re.compile(
     r"(?:\bprogram at |\bmail system at host |\bgenerating server: |\bmail agent [\w.]{1,20} at |\bmail server at "

@@ -25,6 +25,8 @@ _PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[
 _GUESS_LIMIT = 64 * 1024
 """Bytes of a body in which a boundary is looked for that was not declared."""
 _BOUNDARY_LINE = re.compile(rb"\n--([!-~]{4,200}+)[ \t]*+\r?\n(?=content-)", re.IGNORECASE)
+_TRAILING_BLANKS = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
+"""Added in transport (RFC 2045 section 6.7, rule 3); behind a soft line break they would undo it."""
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
@@ -77,7 +79,7 @@ class Part:
         if encoding == "base64":
             return _base64(self.body)
         if encoding == "quoted-printable":
-            return quopri.decodestring(self.body)
+            return quopri.decodestring(_TRAILING_BLANKS.sub(b"", self.body))
         return self.body
 
     def walk(self) -> Iterator[Part]:

@@ -51,7 +51,7 @@ def _failure(entry: Any, action: str) -> Failure | None:
 def _object(text: str) -> dict[str, Any]:
     """The JSON object at the beginning; a mail service may have wrapped its lines and signed it."""
     body = text.partition("\n--\n")[0].strip()
-    for candidate in (body, body.replace("\n ", "").replace("\n", "")):
+    for candidate in (body, "".join(line.rstrip().removeprefix(" ") for line in body.split("\n"))):
         try:
             found = orjson.loads(candidate)
         except orjson.JSONDecodeError:

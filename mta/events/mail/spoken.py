@@ -34,14 +34,17 @@ _RULE = re.compile(r"[-=*_#]{2,}")
 class _Standing(IntEnum):
     """How likely an address at such a place is one that failed."""
 
-    BYSTANDER = 0
+    CONTACT = 0
+    """Somebody to ask; never one who failed."""
+    BYSTANDER = 1
     """The sender, or who reports."""
-    CONTACT = 1
-    MENTIONED = 2
-    LABELLED = 3
+    OFFICE = 2
+    """A postmaster, who is rarely written to."""
+    MENTIONED = 3
+    LABELLED = 4
     """Behind `To:`, as reports repeat the header of the returned mail."""
-    ANNOUNCED = 4
-    LISTED = 5
+    ANNOUNCED = 5
+    LISTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,14 @@ def _standing(notice: Notice, phrases: BouncePhrases, line: str, before: str, fo
     returned = address in notice.original_recipients
     if address in notice.senders and not returned:
         return _Standing.BYSTANDER
-    if local_part(address) in phrases.systems or (local_part(address) in phrases.offices and not returned):
-        return _Standing.CONTACT
     lead = line[: found.start]
     if not lead.strip(_BEFORE) and not _is_addressed(line[found.end :], before):
-        return _Standing.LISTED
-    return _standing_within(fold(lead[-100:]), before, phrases)
+        standing = _Standing.LISTED
+    else:
+        standing = _standing_within(fold(lead[-100:]), before, phrases)
+    if not returned and local_part(address) in (*phrases.systems, *phrases.offices):
+        return min(standing, _Standing.OFFICE)
+    return standing
 
 
 def _is_addressed(behind: str, before: str) -> bool:
@@ -126,7 +131,7 @@ def _standing_within(lead: str, before: str, phrases: BouncePhrases) -> _Standin
 def _winners(notice: Notice, places: list[_Place]) -> list[_Place]:
     """The places of the best standing, one per address, in their order."""
     best = max((place.standing for place in places), default=None)
-    if best is None or (best is _Standing.BYSTANDER and quoted_codes(notice.text) == (None, None)):
+    if not best or (best is _Standing.BYSTANDER and quoted_codes(notice.text) == (None, None)):
         return []
     chosen = [place for place in places if place.standing is best]
     if best is _Standing.LISTED:
@@ -157,7 +162,9 @@ def _reason(notice: Notice, place: _Place, starts: set[int]) -> str:
     """The words about one recipient: behind its address, else in lines that name it, else around it."""
     if place.standing is _Standing.LISTED:
         own = _paragraph(notice, place, starts)
-        if own and (len(own) > 12 or quoted_codes(own)[0]):
+        if own and quoted_codes(own) == (None, None):
+            own = f"{own} {_again(notice, place, starts)}".strip()
+        if len(own) > 12 or quoted_codes(own)[0]:
             return own
         if len(starts) > 1 and (elsewhere := _mentions(notice, place)):
             return elsewhere
@@ -172,12 +179,22 @@ def _paragraph(notice: Notice, place: _Place, starts: set[int]) -> str:
     said = [notice.lines[place.line].text[place.end :].lstrip(_BEHIND + ":;,. ")]
     for number in range(place.line + 1, min(place.line + 1 + _REASON_LINES, len(notice.lines))):
         text = notice.lines[number].text
-        if number in starts or (not text and any(said)) or (_RULE.match(text) and any(said)):
-            break
-        if not text:
+        if number in starts or not text or (_RULE.match(text) and any(said)):
             break
         said.append(text)
     return " ".join(filter(None, said))
+
+
+def _again(notice: Notice, place: _Place, starts: set[int]) -> str:
+    """What stands behind the address where it is listed a second time, for administrators, with a reply code."""
+    wanted = place.address.lower()
+    for number in range(place.line + 1, len(notice.lines)):
+        text = notice.lines[number].text
+        if text[:400].lower().lstrip(_BEFORE).startswith(wanted):
+            found = _Place(place.address, number, text.lower().index(wanted) + len(wanted), 0, place.standing)
+            said = _paragraph(notice, found, starts)
+            return said if quoted_codes(said) != (None, None) else ""
+    return ""
 
 
 def _mentions(notice: Notice, place: _Place) -> str:

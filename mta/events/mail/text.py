@@ -67,7 +67,10 @@ def _codec(charset: str) -> str | None:
 def _plain(markup: str) -> str:
     for name in _UNSEEN:
         markup = _without(markup, name)
-    return html.unescape(_TAG.sub(_tag_text, markup))
+    lowered = markup[:4_000].lower()
+    if "<pre" not in lowered and any(tag in lowered for tag in ("<br", "<p>", "<p ", "<div", "<td")):
+        markup = " ".join(markup.split("\n"))
+    return html.unescape(_TAG.sub(_tag_text, markup)).replace("\n ", "\n")
 
 
 def _tag_text(tag: re.Match[str]) -> str:
