@@ -161,7 +161,7 @@ def _spoken(failure: Failure, action: str, context: str, phrases: BouncePhrases)
         code=failure.code,
         status=failure.status,
         diagnostic=failure.text,
-        context=context,
+        context="" if failure.code is not None and failure.status is not None else context,
         remote_mta=failure.remote_mta,
         expired=action == "failed" and says(fold(failure.text), phrases.expired),
     )

@@ -51,7 +51,7 @@ def remote_host(text: str) -> str | None:
     """The host that refused, where the words name it."""
     for match in _HOST.finditer(text):
         name = match[1].rstrip(".")
-        if "." in name:
+        if "." in name and (name.count(".") == 3 or name.rpartition(".")[2].isalpha()):
             return name
     return None
 

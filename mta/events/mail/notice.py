@@ -213,7 +213,7 @@ def _returned_at(lines: list[str], markers: tuple[str, ...]) -> int | None:
         bare = line.lstrip("> \t")
         if markers and len(bare) < _MARKER_LIMIT and fold(bare.lstrip("-*=_|#")).startswith(markers):
             return at + 1
-        if not _TRACE.match(bare) or len(line) - len(bare) > 12:
+        if not _TRACE.match(bare) or (line[:1] in {" ", "\t"} and line.strip()[:1] != ">"):
             continue
         if bare.lower().startswith("content-type:") and not _is_mail_start(lines, at):
             continue

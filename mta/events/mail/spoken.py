@@ -171,6 +171,11 @@ def _reason(notice: Notice, place: _Place, starts: set[int]) -> str:
         following = _following(notice, place.line + 1, starts)
         if following:
             return f"{own} {following}".strip()
+    elif place.line >= 0 and quoted_codes(said := _following(notice, place.line, starts - {place.line})) != (
+        None,
+        None,
+    ):
+        return said
     return _following(notice, 0, set())
 
 
