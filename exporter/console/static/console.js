@@ -128,6 +128,37 @@ function drawReasons(rows) {
   }));
 }
 
+function drawEvent(event) {
+  const reply = [event.code, event.enhanced, event.text].filter(Boolean).join(" ");
+  const cause = event.bounce_class ? element("span", { class: "tag" }, words(event.bounce_class)) : "";
+  return element("tr", {}, element("td", {}, event.time.slice(0, 23).replace("T", " ")), element("td", {}, words(event.type)),
+    element("td", {}, event.peer_host ?? ""), element("td", {}, cause), element("td", { class: "reply" }, reply));
+}
+
+function drawMessage(message) {
+  const late = [message.returned && "returned later", message.complained && "complained"].filter(Boolean);
+  const title = element("h3", {}, `${message.recipient} at ${message.provider}: ${[words(message.outcome), ...late].join(", ")}`);
+  const ids = [message.ids.message_id && `Message-ID ${message.ids.message_id}`, `queue ids ${message.ids.queue_ids.join(", ")}`,
+    message.tenant && `tenant ${message.tenant}`, message.campaign && `campaign ${message.campaign}`].filter(Boolean);
+  return element("article", {}, title, element("p", {}, ids.join(" · ")),
+    element("table", {}, element("tbody", {}, ...message.events.map(drawEvent))));
+}
+
+async function search(event) {
+  event.preventDefault();
+  const identifier = $("identifier").value.trim();
+  $("found").hidden = identifier === "";
+  if (identifier === "") return;
+  try {
+    const { messages } = await ask(`v1/trace?limit=20&id=${encodeURIComponent(identifier)}`);
+    $("found-title").textContent = messages.length ? `What happened to ${identifier}` : `Nothing is known of ${identifier}`;
+    $("found-messages").replaceChildren(...messages.map(drawMessage));
+  } catch (error) {
+    $("found-title").textContent = `No answer (${error.message})`;
+    $("found-messages").replaceChildren();
+  }
+}
+
 async function ask(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
@@ -161,5 +192,7 @@ async function refresh() {
   }
 }
 
+$("search").addEventListener("submit", search);
+$("identifier").addEventListener("search", (event) => { if ($("identifier").value === "") search(event); });
 $("range").addEventListener("change", () => history.clear());
 refresh();
