@@ -1,6 +1,10 @@
 """Mails that come back, in the layouts of many programs and languages, and ordinary mail beside them."""
 
+import base64
+import html
 import json
+import quopri
+import textwrap
 import time
 from pathlib import Path
 
@@ -88,6 +92,44 @@ def test_a_charset_that_is_wrong_hides_no_recipient(charset, phrases):
     )
     read = read_bounce(mail.encode(), phrases)
     assert charset == "utf-16" or outcome(read) == [("bounce", "ada@customer.example")]
+
+
+WORDS = ["qmail", "exim", "sendmail-words", "gmail", "yahoo", "domino", "exim-delayed"]
+
+
+def in_base64(words: str) -> str:
+    return "Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(words.encode()).decode()
+
+
+def in_quoted_printable(words: str) -> str:
+    return "Content-Transfer-Encoding: quoted-printable\n\n" + quopri.encodestring(words.encode()).decode()
+
+
+def in_soft_breaks_with_blanks(words: str) -> str:
+    return in_quoted_printable(words).replace("=\n", "=  \n")
+
+
+def as_html(words: str) -> str:
+    return "Content-Type: text/html\n\n<html><body>" + html.escape(words).replace("\n", "<br>\n") + "</body></html>"
+
+
+def wrapped(words: str) -> str:
+    lines = [
+        textwrap.wrap(line, 60, subsequent_indent=line[: len(line) - len(line.lstrip())]) or [""]
+        for line in words.split("\n")
+    ]
+    return "\n" + "\n".join(line for group in lines for line in group)
+
+
+@pytest.mark.parametrize("form", [in_base64, in_quoted_printable, in_soft_breaks_with_blanks, as_html, wrapped])
+@pytest.mark.parametrize("name", WORDS)
+def test_the_form_of_the_words_does_not_matter(name, form, phrases):
+    mail = (MAILS / f"reports/{name}.eml").read_text()
+    head, _, words = mail.partition("\n\n")
+    said = words.partition("Return-Path:")[0]
+    assert outcome(read_bounce(f"{head}\n{form(said)}".encode(), phrases)) == outcome(
+        read_bounce(mail.encode(), phrases)
+    )
 
 
 def test_a_report_about_one_address_twice_counts_it_once(phrases):
