@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from analytics.incidents import Incident, find_incidents
 from analytics.latency import Latency, latencies
 from analytics.queues import waiting
 from analytics.rates import COUNTS, Clock, Question, RateRow, ask
@@ -31,12 +32,13 @@ from analytics.trace import Traced, trace
 from exporter.prometheus import MetricsPage
 from exporter.settings import HttpSettings
 from mta.events.errors import MtascopeError, SettingsError
-from mta.events.instants import HOUR, format_instant, from_datetime
+from mta.events.instants import DAY, HOUR, format_instant, from_datetime
 
 __all__ = [
     "Backend",
     "create_api",
     "create_metrics_app",
+    "incident_rows",
     "latency_rows",
     "rate_rows",
     "reason_rows",
@@ -211,6 +213,13 @@ def _answers(app: FastAPI, backend: Backend) -> None:
         start = time.time_ns() // 1000 - HOUR if since is None else from_datetime(since)
         return reason_rows(top_reasons(backend.store, since=start, providers=provider, limit=limit))
 
+    @app.get("/v1/incidents")
+    def incidents(since: Moment = None, until: Moment = None) -> list[dict[str, Any]]:
+        """Bounce spikes that were open since then, the latest first, with what changed; the last week unless told."""
+        start = time.time_ns() // 1000 - 7 * DAY if since is None else from_datetime(since)
+        end = None if until is None else from_datetime(until)
+        return incident_rows(find_incidents(backend.store, since=start, until=end))
+
     @app.get("/v1/latency")
     def latency(
         request: Request,
@@ -277,6 +286,19 @@ def reason_rows(reasons: list[Reason]) -> list[dict[str, Any]]:
          "last_seen": format_instant(reason.last_seen)}
         for reason in reasons
     ]  # fmt: skip
+
+
+def incident_rows(incidents: list[Incident]) -> list[dict[str, Any]]:
+    """Incidents as the command line and the API print them."""
+    return [
+        {
+            **asdict(incident),
+            "began": format_instant(incident.began),
+            "opened": format_instant(incident.opened),
+            "closed": None if incident.closed is None else format_instant(incident.closed),
+        }
+        for incident in incidents
+    ]
 
 
 def latency_rows(found: list[Latency]) -> list[dict[str, Any]]:

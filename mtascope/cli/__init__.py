@@ -25,6 +25,7 @@ COMMANDS = {
     "classify": "Say which bounce class an SMTP reply belongs to.",
     "dmarc": "Read DMARC, TLS and failure reports; advise on enforcing.",
     "bounce": "Read mails as bounces and complaints.",
+    "incidents": "Bounce spikes in the stored mail, with what changed.",
     "detect": "Find bounce spikes in counts from a file.",
     "rates": "Delivery, bounce, deferral and complaint rates.",
     "trace": "What happened to a message: by Message-ID, queue id or recipient.",
