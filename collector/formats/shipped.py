@@ -186,5 +186,5 @@ def _syslog(raw: bytes, parcel: Parcel) -> Shipped:
 
 def _bare_record(message: bytes) -> bytes:
     """`Nov 24 00:32:02 host kumo: {...}` without its header, if what it carries is a JSON object."""
-    start = message.find(b": {", 0, 512)
+    start = -1 if message[:1] == b"{" else message.find(b": {", 0, 512)
     return message[start + 2 :] if start >= 0 and message.endswith(b"}") else message

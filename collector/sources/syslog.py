@@ -72,21 +72,23 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Event()
 
     async def start(self) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=self._socket)
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
 
     async def stop(self) -> None:
         if self._transport is None:
             self._socket.close()
             return
         self._transport.close()
+        await self._closed.wait()
         self._flush()
         await asyncio.gather(*self._tasks)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._closed.set()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if not may_connect(self._settings, addr):
