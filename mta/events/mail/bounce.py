@@ -98,7 +98,9 @@ def _read(data: bytes, phrases: BouncePhrases, limits: MailLimits, nested: int) 
     if notice.json is not None and (found := read_ses_notification(notice.json)):
         return _report(notice, [_recipient(each, each.text) for each in found], None)
     evidence = gather(notice, phrases)
-    if (answer := answer_class(notice, evidence, phrases)) is not None and not evidence.is_report:
+    if (answer := answer_class(notice, evidence, phrases)) is not None and not (
+        evidence.is_report or evidence.is_formal
+    ):
         return _answered(notice, answer)
     return _of_report(notice, evidence, phrases) or _inner(notice, evidence, phrases, limits, nested)
 

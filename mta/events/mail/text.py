@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import html
 import re
+from email.errors import HeaderParseError
 from email.header import decode_header
 from functools import lru_cache
 
@@ -49,7 +50,7 @@ def decode_words(value: str) -> str:
         return value
     try:
         pieces = decode_header(value[:2_000])
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, HeaderParseError):
         return value
     return "".join(piece if isinstance(piece, str) else decode_text(piece, charset or "") for piece, charset in pieces)
 
