@@ -133,6 +133,8 @@ class MtaSettings(BaseModel):
     reply_timeout: Seconds = 300.0
     starttls: bool = True
     """Encrypt where the peer offers it. Opportunistic: the certificate is not checked."""
+    remember_broken_tls: Seconds = 3600.0
+    """How long a host whose TLS handshake failed is sent to in clear at once."""
     drain_timeout: Seconds = 10.0
     """How long a stopping worker waits for transactions under way."""
 

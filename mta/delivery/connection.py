@@ -1,4 +1,6 @@
-"""One SMTP connection to one mail host, by aiosmtplib; what the peer says becomes an `SmtpReply`, failures included.
+"""One SMTP connection to one mail host; what the peer says becomes an `SmtpReply`, failures included.
+
+aiosmtplib connects, greets and encrypts; then `Dialogue` takes over, which can pipeline (RFC 2920).
 
 TLS is opportunistic (RFC 7435): used where it is offered, without checking the certificate; where it breaks, the
 connection is made again in clear, because mail in clear is what a host without STARTTLS would get too. The body is
@@ -7,23 +9,22 @@ sent as it was accepted, byte for byte, with dots stuffed.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import (
     SMTPConnectResponseError,
     SMTPException,
     SMTPHeloError,
-    SMTPResponseException,
-    SMTPServerDisconnected,
-    SMTPTimeoutError,
 )
-from aiosmtplib.response import SMTPResponse
 
 from mta.control.record import Hop, Tls, internal_reply
+from mta.delivery.dialogue import Dialogue
 from mta.events.address import canonical_domain
 from mta.events.errors import MtascopeError
 from mta.events.reply import SmtpReply, parse_reply
@@ -35,7 +36,7 @@ TlsReport = Callable[[str, str], None]
 """Told the result (ok, failed, not_offered) and the TLS version ("" without) of each connection."""
 
 _SNI = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
-_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
+_QUIT_TIMEOUT = 5.0
 
 
 class Unreachable(MtascopeError):
@@ -71,20 +72,33 @@ class Outcome:
 class Connection:
     """An open session; `deliveries` counts the transactions on it."""
 
-    def __init__(self, client: SMTP, hop: Hop) -> None:
-        self._client = client
+    def __init__(self, client: SMTP, hop: Hop, timeout: float) -> None:
+        transport = client.transport
+        if transport is None:
+            raise Unreachable(internal_reply(451, "the peer closed the connection", "4.4.2"))
+        self._offers = frozenset(client.esmtp_extensions)
+        self._dialogue = Dialogue(cast("asyncio.Transport", transport))
+        self._timeout = timeout
+        self._needs_reset = False
         self.hop = hop
         self.deliveries = 0
 
     @classmethod
     async def open(
-        cls, host: str, address: str, port: int, settings: MtaSettings, report: TlsReport = lambda *_: None
+        cls,
+        host: str,
+        address: str,
+        port: int,
+        settings: MtaSettings,
+        report: TlsReport = lambda *_: None,
+        *,
+        starttls: bool = True,
     ) -> Connection:
         """Connect, greet, and encrypt if that works. Raises `Unreachable`."""
         client = await _connect(host, address, port, settings)
-        if not settings.starttls or not client.supports_extension("starttls"):
+        if not starttls or not client.supports_extension("starttls"):
             report("not_offered", "")
-            return cls(client, _hop(client, host, address))
+            return cls(client, _hop(client, host, address), settings.reply_timeout)
         try:
             context = _unchecked_context()
             await client.starttls(tls_context=context, server_hostname=host if _SNI.fullmatch(host) else None)
@@ -93,47 +107,39 @@ class Connection:
             report("failed", "")
             client.close()
             client = await _connect(host, address, port, settings)
-            return cls(client, _hop(client, host, address))
+            return cls(client, _hop(client, host, address), settings.reply_timeout)
         hop = _hop(client, host, address)
         report("ok", hop.tls.version if hop.tls else "")
-        return cls(client, hop)
+        return cls(client, hop, settings.reply_timeout)
 
     async def deliver(self, mail: Mail) -> Outcome:
         """One transaction (RFC 5321 section 3.3). Never raises for anything the peer or the network does."""
-        command = "MAIL FROM"
         fresh, self.deliveries = self.deliveries == 0, self.deliveries + 1
-        prepared = self._prepared(mail)
-        if isinstance(prepared, SmtpReply):
-            return Outcome(prepared, usable=True)
-        try:
-            for command in prepared:
-                reply = _reply(await self._client.execute_command(command.encode()), command)
-                if not _positive(reply, 354 if command == "DATA" else 250):
-                    return await self._after_refusal(reply)
-            command = "."
-            reply = _reply(await self._send(mail.body), command)
-            return self._after_message(reply)
-        except SMTPTimeoutError:
-            return self._broken(internal_reply(451, f"no answer to {_verb(command)} in time", "4.4.2"))
-        except SMTPResponseException as error:
-            return self._broken(internal_reply(451, f"answer to {_verb(command)} is no SMTP: {error.message}", "4.5.0"))
-        except (SMTPException, OSError, ValueError) as error:
-            stale = not fresh and command.startswith("MAIL") and isinstance(error, (SMTPServerDisconnected, OSError))
-            text = f"connection lost at {_verb(command)}: {error}"
-            return self._broken(internal_reply(451, text, "4.4.2"), stale=stale)
+        commands = self._commands(mail)
+        if isinstance(commands, SmtpReply):
+            return Outcome(commands, usable=True)
+        refusal = await self._offer(commands, fresh=fresh)
+        if refusal is not None:
+            return refusal
+        replies = await self._dialogue.exchange(_on_the_wire(mail.body), 1, self._timeout)
+        if not replies:
+            return self._broken(".")
+        reply = _parse(replies[0], ".")
+        if not (_is(replies[0], 2) or reply.is_permanent or reply.is_transient):
+            return self._unexpected(reply, "the message")
+        return Outcome(reply, usable=self.is_open and reply.code != 421)
 
-    def _prepared(self, mail: Mail) -> tuple[str, ...] | SmtpReply:
+    def _commands(self, mail: Mail) -> tuple[str, ...] | SmtpReply:
         """The commands before the body, or why this peer cannot take the mail (RFC 6152, RFC 6531)."""
-        offers = self._client.supports_extension
         sender, recipient, options = mail.sender, mail.recipient, ""
-        if offers("size"):
+        if "size" in self._offers:
             options += f" SIZE={len(mail.body)}"
         if not mail.body.isascii():
-            if not offers("8bitmime"):
+            if "8bitmime" not in self._offers:
                 return internal_reply(554, "the peer takes no 8-bit content and we convert none", "5.6.3")
             options += " BODY=8BITMIME"
         if mail.utf8 or not (sender.isascii() and recipient.isascii()):
-            if offers("smtputf8"):
+            if "smtputf8" in self._offers:
                 options += " SMTPUTF8"
             else:
                 sender, recipient = _ascii_domain(sender), _ascii_domain(recipient)
@@ -141,45 +147,68 @@ class Connection:
                     return internal_reply(553, "the peer takes no internationalized mail (SMTPUTF8)", "5.6.7")
         return f"MAIL FROM:<{sender}>{options}", f"RCPT TO:<{recipient}>", "DATA"
 
-    async def _after_refusal(self, reply: SmtpReply) -> Outcome:
-        if reply.code not in range(400, 600):
-            return self._broken(internal_reply(451, f"unexpected answer {reply} to {reply.command}", "4.5.0"))
-        if reply.code == 421 or not self._client.is_connected:
-            return Outcome(reply, usable=False)
-        try:
-            await self._client.rset()
-        except (SMTPException, OSError):
-            return Outcome(reply, usable=False)
-        return Outcome(reply, usable=True)
+    async def _offer(self, commands: tuple[str, ...], *, fresh: bool) -> Outcome | None:
+        """Say everything that comes before the body, in one go where the peer allows it. None: it waits for the body.
 
-    def _after_message(self, reply: SmtpReply) -> Outcome:
-        if _positive(reply, 250) or reply.code in range(400, 600):
-            return Outcome(reply, usable=self._client.is_connected and reply.code != 421)
-        return self._broken(internal_reply(451, f"unexpected answer {reply} to the message", "4.5.0"))
+        After a refusal the transaction is still open at the peer; the next one begins with RSET.
+        """
+        if self._needs_reset:
+            commands = ("RSET", *commands)
+        groups = [commands] if "pipelining" in self._offers else [(command,) for command in commands]
+        first = True
+        for group in groups:
+            said = "".join(f"{command}\r\n" for command in group).encode("utf8", "surrogateescape")
+            replies = await self._dialogue.exchange(said, len(group), self._timeout)
+            for command, raw in zip(group, replies, strict=False):
+                if not _is(raw, 3 if command == "DATA" else 2):
+                    return await self._refused(_parse(raw, command), replies[-1], group)
+            if len(replies) < len(group):
+                lost = isinstance(self._dialogue.trouble, OSError) and not isinstance(
+                    self._dialogue.trouble, TimeoutError
+                )
+                return self._broken(group[len(replies)], stale=lost and first and not replies and not fresh)
+            first = False
+        self._needs_reset = False
+        return None
 
-    async def _send(self, body: bytes) -> SMTPResponse:
-        protocol = self._client.protocol
-        if protocol is None:
-            raise SMTPServerDisconnected("the peer closed the connection")
-        stuffed = _LEADING_DOT.sub(b"..", body)
-        protocol.write(stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"))
-        return await protocol.read_response(timeout=self._client.timeout)
+    async def _refused(self, reply: SmtpReply, last: bytes, group: tuple[str, ...]) -> Outcome:
+        """A command before the body was refused. A peer that wants the body all the same must be given an end of it."""
+        if not (reply.is_permanent or reply.is_transient):
+            return self._unexpected(reply, reply.command or "")
+        self._needs_reset = True
+        if group[-1] == "DATA" and _is(last, 3):  # RFC 2920 section 3.1
+            if reply.phase == "rcpt":
+                await self._dialogue.exchange(b".\r\n", 1, self._timeout)
+            else:
+                self._dialogue.close()
+        return Outcome(reply, usable=self.is_open and reply.code != 421)
 
-    def _broken(self, reply: SmtpReply, *, stale: bool = False) -> Outcome:
-        self._client.close()
+    def _unexpected(self, reply: SmtpReply, to: str) -> Outcome:
+        self._dialogue.close()
+        return Outcome(internal_reply(451, f"unexpected answer {reply} to {to}", "4.5.0"), usable=False)
+
+    def _broken(self, command: str, *, stale: bool = False) -> Outcome:
+        """No answer came to `command`."""
+        trouble = self._dialogue.trouble
+        self._dialogue.close()
+        match trouble:
+            case TimeoutError():
+                reply = internal_reply(451, f"no answer to {_verb(command)} in time", "4.4.2")
+            case ValueError():
+                reply = internal_reply(451, f"answer to {_verb(command)} is no SMTP: {trouble}", "4.5.0")
+            case _:
+                reply = internal_reply(451, f"connection lost at {_verb(command)}: {trouble}", "4.4.2")
         return Outcome(reply, usable=False, stale=stale)
 
     @property
     def is_open(self) -> bool:
         """Whether the peer has not closed it, as far as we know."""
-        return self._client.is_connected
+        return self._dialogue.trouble is None
 
     async def close(self) -> None:
         """Say QUIT, and close whatever the answer."""
-        try:
-            await self._client.quit(timeout=5)
-        except (SMTPException, OSError):
-            self._client.close()
+        await self._dialogue.exchange(b"QUIT\r\n", 1, _QUIT_TIMEOUT)
+        self._dialogue.close()
 
 
 async def _connect(host: str, address: str, port: int, settings: MtaSettings) -> SMTP:
@@ -234,18 +263,26 @@ def _unchecked_context() -> ssl.SSLContext:
     return context
 
 
-def _reply(response: SMTPResponse, command: str) -> SmtpReply:
-    return parse_reply("\n".join(f"{response.code} {line}" for line in response.message.split("\n")), command=command)
+def _parse(raw: bytes, command: str) -> SmtpReply:
+    return parse_reply(raw.decode("utf8", "surrogateescape"), command=command)
+
+
+def _is(raw: bytes, klass: int) -> bool:
+    return raw[0] - 48 == klass
+
+
+def _on_the_wire(body: bytes) -> bytes:
+    """The message with dots stuffed, and its end (RFC 5321 section 4.5.2)."""
+    stuffed = body.replace(b"\r\n.", b"\r\n..") if b"\r\n." in body else body
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") or not stuffed else b"\r\n.\r\n")
 
 
 def _peer_words(code: int, message: str, command: str | None) -> SmtpReply:
     if not 400 <= code < 600:
         return internal_reply(451, f"unexpected answer {code} {message}", "4.5.0")
     return parse_reply("\n".join(f"{code} {line}" for line in message.split("\n")), command=command)
-
-
-def _positive(reply: SmtpReply, wanted: int) -> bool:
-    return reply.code is not None and reply.code // 100 == wanted // 100
 
 
 def _verb(command: str) -> str:

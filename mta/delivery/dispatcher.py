@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
+from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connection import Connection, Mail, Unreachable
 from mta.delivery.lane import Lane
-from mta.delivery.routing import Destination, Router
+from mta.delivery.routing import Destination, Host, Router
 from mta.errors import SpoolError
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
@@ -81,6 +82,7 @@ class Dispatcher:
             int(settings.max_retry_interval * SECOND),
             int(settings.max_age * SECOND),
         )
+        self._broken_tls = BrokenTls(int(settings.remember_broken_tls * SECOND))
         self._schedule = Schedule()
         self._lanes: dict[str, Lane] = {}
         self._unrouted: dict[str, list[Message]] = {}
@@ -260,15 +262,7 @@ class Dispatcher:
             label = self._provider_label(domain, host.name)
             for address in host.addresses:
                 try:
-                    connection = await Connection.open(
-                        host.name,
-                        address,
-                        host.port,
-                        self._settings,
-                        lambda result, version, label=label: self._metrics.tls(  # type: ignore[misc]
-                            "outbound", label, result, version
-                        ),
-                    )
+                    connection = await self._open(host, address, label)
                 except Unreachable as error:
                     refusals.append(error)
                 else:
@@ -277,6 +271,17 @@ class Dispatcher:
                     self.connections += 1
                     return connection
         raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
+
+    async def _open(self, host: Host, address: str, label: str) -> Connection:
+        """Connect to one address, with TLS unless that broke there lately."""
+
+        def report(result: str, version: str) -> None:
+            self._metrics.tls("outbound", label, result, version)
+            if result == "failed":
+                self._broken_tls.note(address, self._clock())
+
+        encrypt = self._settings.starttls and not self._broken_tls.holds(address, self._clock())
+        return await Connection.open(host.name, address, host.port, self._settings, report, starttls=encrypt)
 
     async def _hang_up(self, lane: Lane, connection: Connection) -> None:
         lane.connected -= 1

@@ -143,6 +143,7 @@ class Peer:
 
     def __init__(self, script, options):
         self.script = {verb: list(answers) for verb, answers in script.items()}
+        self.pipelining = options.pop("pipelining", True)
         self.options = options
         self.mails = []
         self.connections = 0
@@ -213,7 +214,10 @@ class _PeerHandler:
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802
         session.host_name = hostname
         said = self.answer("EHLO", server, "")
-        return [said] if said else [line for line in responses if "AUTH" not in line]
+        offers = [line for line in responses if "AUTH" not in line]
+        if self.peer.pipelining:
+            offers.insert(1, "250-PIPELINING")
+        return [said] if said else offers
 
     async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
         said = self.answer("MAIL", server, "250 2.1.0 Sender ok")

@@ -45,11 +45,12 @@ async def test_a_deferral_is_tried_again_until_it_is_delivered(start_worker, pee
     assert worker.worker.spool.messages == {}
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize(
     ("verb", "command"), [("MAIL", "MAIL FROM:<a@example.org>"), ("RCPT", "RCPT TO:"), ("DOT", ".")]
 )
-async def test_a_permanent_refusal_bounces_and_the_connection_goes_on(start_worker, peer, verb, command):
-    there = await peer(**{verb: ["554 5.7.1 Not you", "250 ok"]})
+async def test_a_permanent_refusal_bounces_and_the_connection_goes_on(start_worker, peer, verb, command, pipelining):
+    there = await peer({"pipelining": pipelining}, **{verb: ["554 5.7.1 Not you", "250 ok"]})
     worker = await start_worker(routes=[there.route], connection_limit=1)
     await worker.send()
     await worker.send()
@@ -73,9 +74,12 @@ async def test_a_message_that_waits_too_long_expires_in_the_same_breath_as_its_l
     assert worker.worker.spool.messages == {}
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DOT"])
-async def test_a_lost_connection_is_a_deferral_of_our_own_and_the_mail_arrives_later(start_worker, peer, verb):
-    there = await peer(**{verb: ["drop", "250 ok"]})
+async def test_a_lost_connection_is_a_deferral_of_our_own_and_the_mail_arrives_later(
+    start_worker, peer, verb, pipelining
+):
+    there = await peer({"pipelining": pipelining}, **{verb: ["drop", "250 ok"]})
     worker = await start_worker(routes=[there.route])
     await worker.send()
     await worker.until_type("Delivery")
@@ -208,6 +212,11 @@ async def test_broken_tls_is_counted_and_the_mail_goes_in_clear(start_worker, pe
     (record,) = await worker.until_type("Delivery")
     assert "tls_protocol_version" not in record
     assert b'result="failed",tls_version=""} 1.0' in worker.worker.metrics.exposition()
+    assert there.connections == 2
+    await asyncio.sleep(0.4)  # the connection is given up
+    await worker.send()
+    await worker.until_type("Delivery", 2)
+    assert there.connections == 3, "the handshake that is known to fail is not tried again"
 
 
 async def test_internationalized_mail_goes_out_as_such_or_bounces_in_our_name(start_worker, peer):
