@@ -51,10 +51,15 @@ def command(since: str, until: str | None, data_dir: str | None, config: str | N
 
 def _sentence(row: dict[str, Any]) -> str:
     scope = "".join(f", {name} {value}" for name, value in row["scope"].items())
-    end = f"until {row['closed']}" if row["closed"] else "still open"
+    end = f"until {_minute(row['closed'])}" if row["closed"] else "still open"
     rates = f"{row['level']:.1%} bounced instead of {row['baseline']:.1%}"
     counts = f"{row['numerator']} of {row['denominator']}"
-    return f"{row['provider']}{scope}: {rates} ({counts}) since {row['began']}, seen {row['opened']}, {end}"
+    return f"{row['provider']}{scope}: {rates} ({counts}) since {_minute(row['began'])}, seen {_minute(row['opened'])}, {end}"
+
+
+def _minute(stamp: str) -> str:
+    """An instant for people: steps are whole minutes."""
+    return f"{stamp[:10]} {stamp[11:16]}Z"
 
 
 def _cause(cause: dict[str, Any]) -> str:
