@@ -54,7 +54,8 @@ def _sentence(row: dict[str, Any]) -> str:
     end = f"until {_minute(row['closed'])}" if row["closed"] else "still open"
     rates = f"{row['level']:.1%} bounced instead of {row['baseline']:.1%}"
     counts = f"{row['numerator']} of {row['denominator']}"
-    return f"{row['provider']}{scope}: {rates} ({counts}) since {_minute(row['began'])}, seen {_minute(row['opened'])}, {end}"
+    seen = f"since {_minute(row['began'])}, seen {_minute(row['opened'])}, {end}"
+    return f"{row['provider']}{scope}: {rates} ({counts}) {seen}"
 
 
 def _minute(stamp: str) -> str:
