@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from collector.formats.exim.fields import confirmation, peer_of, seconds, tls_of, without_quoted
+from collector.formats.exim.fields import Fields
 from collector.formats.hosts import host_or_none, ip_or_none
 from collector.formats.outcome import Ignored, Outcome
 from collector.formats.recurrence import Recurrence
+from collector.formats.replies import read_reply
 from collector.quarantine import Reason
 from mta.events.errors import ParseError
 from mta.events.event import Direction, Event, EventType, Origin
@@ -26,9 +27,6 @@ __all__ = ["Line", "delivered", "failed"]
 _END = re.compile(r" (?:[A-Z][A-Z0-9]{0,7}=|: |routing defer|defer \()|: |$")
 _SPECIAL = re.compile(r":\w{1,20}:")
 _ADDRESS = re.compile(r"(?P<final>.*?)(?: \([^()]*\))*(?: <(?P<parent>[^<>]*)>)?", re.DOTALL)
-_QUEUE_TIME = re.compile(r" QT=(\S{1,40})")
-_SENDER = re.compile(r" F=<([^>]*)>")
-_SIZE = re.compile(r" S=(\d{1,18})(?= |$)")
 _QUOTED_COLON = re.compile(r'(?:[^":]|"(?:[^"\\]|\\.)*"|:(?! ))*: ')
 _SAID = re.compile(
     r"(?:SMTP|LMTP) error (?:from remote mail server )?after (?P<after>.{1,1200}?): "
@@ -39,7 +37,6 @@ _TIMES = re.compile(r"(?: [QDR]T=[\d.wdhms]{1,30})+$")
 _TIMED_OUT = "retry timeout exceeded"
 _CANCELLED = "delivery cancelled by administrator"
 _DISCARDED = Ignored("discarded")
-_LONGEST_DELAY = 100_000_000
 
 
 @dataclass(slots=True)
@@ -57,11 +54,9 @@ def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
     if line.rest.startswith("blackhole ("):
         return _DISCARDED
     final, parent, end = _addresses(line.rest)
-    fields = line.rest[end:]
-    said = confirmation(fields)
-    plain = without_quoted(fields)
-    host, ip = peer_of(plain)
-    size = _SIZE.search(plain)
+    fields = Fields(line.rest[end:])
+    said = fields.confirmation
+    host, ip = fields.peer
     suppressed = flag == "*>"
     kind = EventType.ADMIN_BOUNCE if suppressed else EventType.DELIVERY
     recipient = _recipient(final, parent)
@@ -73,17 +68,17 @@ def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
             mta="exim",
             queue_id=line.queue_id,
             recipient=recipient,
-            ordinal=recurrence(line.time, (line.time, kind, line.queue_id, recipient)),
-            created=_created(line.time, plain),
+            ordinal=recurrence(line.time, (line.time, line.queue_id, recipient)),
+            created=fields.queued_before(line.time),
             direction=Direction.INBOUND if ip is None else Direction.OUTBOUND,
             origin=Origin.LOCAL if suppressed else Origin.REMOTE,
-            sender=_sender(plain),
-            size=int(size[1]) if size else None,
+            sender=fields.sender,
+            size=fields.size,
             reply=_reply(said, ".") if said is not None else None,
             bounce_class="suppressed" if suppressed else None,
             peer_host=host,
             peer_ip=ip,
-            tls_version=tls_of(plain),
+            tls_version=fields.tls,
             original_recipient=parent if parent and parent != recipient else None,
         ),
     )
@@ -92,13 +87,17 @@ def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
 def failed(line: Line, kind: EventType, recurrence: Recurrence) -> Outcome:
     """The event of a line with `**` (`kind` BOUNCE) or `==` (DEFERRAL). Raises ParseError."""
     final, parent, end = _addresses(line.rest)
-    fields, text = _fields_and_text(line.rest[end:])
-    host, ip = peer_of(fields) if " H=" in fields else peer_of(text)
+    before, text = _fields_and_text(line.rest[end:])
+    fields = Fields(before)
+    host, ip = fields.peer
+    if ip is None and " H=" in text:
+        host, ip = Fields(text).peer
     reply, origin, said_host, said_ip = _answer(text)
+    attempted = True
     if kind is EventType.BOUNCE and text.endswith(_TIMED_OUT):
-        kind = EventType.EXPIRATION
+        kind, attempted = EventType.EXPIRATION, False
     elif text.startswith(_CANCELLED):
-        kind = EventType.ADMIN_BOUNCE
+        kind, attempted = EventType.ADMIN_BOUNCE, False
     recipient = _recipient(final, parent)
     return (
         Event(
@@ -108,14 +107,14 @@ def failed(line: Line, kind: EventType, recurrence: Recurrence) -> Outcome:
             mta="exim",
             queue_id=line.queue_id,
             recipient=recipient,
-            ordinal=recurrence(line.time, (line.time, kind, line.queue_id, recipient)),
-            created=_created(line.time, fields),
-            origin=origin if kind in {EventType.BOUNCE, EventType.DEFERRAL} else Origin.LOCAL,
-            sender=_sender(fields),
+            ordinal=recurrence(line.time, (line.time, line.queue_id, recipient)),
+            created=fields.queued_before(line.time),
+            origin=origin if attempted else Origin.LOCAL,
+            sender=fields.sender,
             reply=reply,
             peer_host=host or said_host,
             peer_ip=ip or said_ip,
-            tls_version=tls_of(fields),
+            tls_version=fields.tls,
             original_recipient=parent if parent and parent != recipient else None,
         ),
     )
@@ -126,6 +125,8 @@ def _addresses(rest: str) -> tuple[str, str | None, int]:
     special = _SPECIAL.match(rest)  # :blackhole:
     stop = _END.search(rest, special.end() if special else 0)
     end = stop.start() if stop else len(rest)
+    if end and rest.find(" ", 0, end) < 0:
+        return rest[:end], None, end
     found = _ADDRESS.fullmatch(rest, 0, end)
     if not found or not (found["final"] or found["parent"]):
         raise ParseError("no address", reason=Reason.MALFORMED)
@@ -135,20 +136,6 @@ def _addresses(rest: str) -> tuple[str, str | None, int]:
 def _recipient(final: str, parent: str | None) -> str:
     """A file, a pipe or a bare local part belongs to the address that led there."""
     return parent if parent and ("@" not in final or final[0] in "/|:>") else final
-
-
-def _sender(fields: str) -> str | None:
-    found = _SENDER.search(fields)
-    return found[1] if found else None
-
-
-def _created(time: int, fields: str) -> int | None:
-    found = _QUEUE_TIME.search(fields)
-    delay = seconds(found[1]) if found else None
-    if delay is None or delay > _LONGEST_DELAY:
-        return None
-    created = time - round(delay * 1_000_000)
-    return created if created >= 0 else None
 
 
 def _fields_and_text(tail: str) -> tuple[str, str]:
@@ -172,7 +159,9 @@ def _answer(text: str) -> tuple[SmtpReply, Origin, str | None, str | None]:
 
 def _reply(quoted: str, command: str | None) -> SmtpReply:
     """Exim writes the lines of a long reply on one, with a backslash and an n between them."""
-    return parse_reply(quoted.replace("\\n", "\n") if "\\n" in quoted else quoted, command=command)
+    if "\\n" in quoted:
+        return parse_reply(quoted.replace("\\n", "\n"), command=command)
+    return read_reply(quoted, command=command)
 
 
 def _command(after: str) -> str | None:

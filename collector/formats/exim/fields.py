@@ -1,7 +1,7 @@
 """The `X=value` fields of a main-log line: peers, TLS, sizes, times, confirmations.
 
-Which of them there are depends on the `log_selector`; their order does not matter here. Text that a peer wrote is
-quoted (`C="..."`, `T="..."`), and is taken out before anything is looked for, so that no peer can forge a field.
+Which of them there are depends on the `log_selector`; their order does not matter. Text that a peer wrote is quoted
+(`C="..."`, `T="..."`); a line is read from its beginning, quoted text in one piece, so that no peer can forge a field.
 """
 
 from __future__ import annotations
@@ -11,40 +11,97 @@ from functools import lru_cache
 
 from collector.formats.hosts import host_or_none, ip_or_none
 
-__all__ = ["Peer", "confirmation", "peer_of", "seconds", "tls_of", "without_quoted"]
+__all__ = ["Fields", "seconds"]
 
-Peer = tuple[str | None, str | None]
-"""Host name and address."""
-
-_PEER = re.compile(r"(?:^| )H=(?:([^\s\[(]{1,255})\*? )?(?:\(.{0,255}?\) )?\[([^\]\s]{1,64})\]")
-_TLS = re.compile(r" X=(?:TLS|SSL)v?(\d(?:\.[\dx])?)")
-_CONFIRMATION = re.compile(r' C="((?:[^"\\]|\\.)*)"?')
-_QUOTED = re.compile(r' (?:C|T|DN|SNI)="(?:[^"\\]|\\.)*"?')
+_PEER = re.compile(r" H=(?:([^\s\[(]{1,255})\*? )?(?:\([^()]{0,255}\) )?\[([^\]\s]{1,64})\]")
+_QUOTED = re.compile(r' [A-Za-z]{1,3}="[^"\\]*(?:\\.[^"\\]*)*"?')
+_CONFIRMATION = re.compile(r' C="([^"\\]*(?:\\.[^"\\]*)*)')
 _ESCAPED = re.compile(r'\\(["\\])')
+_TLS = re.compile(r"(?:TLS|SSL)v?(\d(?:\.[\dx])?)")
 _TIME = re.compile(r"(?:(\d{1,5})w)?(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,9}(?:\.\d{1,6})?)s)?")
+_LONGEST_DELAY = 100_000_000  # seconds; three years
 
 
-def without_quoted(text: str) -> str:
-    """The fields without those that hold somebody else's words."""
-    return _QUOTED.sub("", text) if '="' in text else text
+class Fields:
+    """The fields of one line, looked for when they are asked for: most lines are asked for four out of ten."""
+
+    __slots__ = ("_said", "_text")
+
+    def __init__(self, text: str) -> None:
+        """`text` begins with the blank before the first field."""
+        self._said: str | None = None
+        if '="' in text:
+            self._text, said = _without_quoted(text)
+            self._said = said
+        else:
+            self._text = text
+
+    def get(self, key: str) -> str | None:
+        """The value of the first field with this key, such as `QT`."""
+        text, start = self._text, self._text.find(f" {key}=")
+        if start < 0:
+            return None
+        start += len(key) + 2
+        end = text.find(" ", start)
+        return text[start:] if end < 0 else text[start:end]
+
+    @property
+    def peer(self) -> tuple[str | None, str | None]:
+        """`H=name (helo) [address]:port`: the name that was verified, not the one that was claimed; and the address."""
+        found = _PEER.search(self._text)
+        return (host_or_none(found[1] or ""), ip_or_none(found[2])) if found else _NOBODY
+
+    @property
+    def tls(self) -> str | None:
+        """`X=TLS1.3:cipher:bits` as `TLSv1.3`."""
+        cipher = self.get("X")
+        return _tls(cipher.partition(":")[0]) if cipher else None
+
+    @property
+    def size(self) -> int | None:
+        """`S=5360`."""
+        size = self.get("S")
+        return int(size) if size and size.isdecimal() and len(size) < 19 else None
+
+    @property
+    def sender(self) -> str | None:
+        """`F=<a@b.example>`; the brackets are missing in old logs."""
+        sender = self.get("F")
+        return sender.strip("<>") if sender is not None else None
+
+    @property
+    def confirmation(self) -> str | None:
+        """What the peer said when it took the message: `C="250 OK"`."""
+        said = self._said
+        return _ESCAPED.sub(r"\1", said) if said and "\\" in said else said
+
+    def queued_before(self, time: int) -> int | None:
+        """When the message arrived, from its time in the queue: `QT=1m20s`."""
+        written = self.get("QT")
+        delay = seconds(written) if written else None
+        if delay is None or delay > _LONGEST_DELAY:
+            return None
+        created = time - round(delay * 1_000_000)
+        return created if created >= 0 else None
 
 
-def peer_of(fields: str) -> Peer:
-    """`H=name (helo) [address]:port`: the name that was verified, not the one that was claimed."""
-    found = _PEER.search(fields)
-    return (host_or_none(found[1] or ""), ip_or_none(found[2])) if found else (None, None)
+_NOBODY = (None, None)
 
 
-def tls_of(fields: str) -> str | None:
-    """`X=TLS1.3:cipher:bits` as `TLSv1.3`."""
-    found = _TLS.search(fields)
+def _without_quoted(text: str) -> tuple[str, str | None]:
+    """The fields that are not quoted, and the confirmation, which is the only quoted one on most lines."""
+    found = _CONFIRMATION.search(text)
+    if found and text.find('="') == found.start() + 2:
+        rest = text[: found.start()] + text[found.end() + 1 :]
+        return (_QUOTED.sub("", rest) if '="' in rest else rest), found[1]
+    quoted = [field for field in _QUOTED.findall(text) if field.startswith(' C="')]
+    return _QUOTED.sub("", text), quoted[0][4:].removesuffix('"') if quoted else None
+
+
+@lru_cache(maxsize=1024)
+def _tls(written: str) -> str | None:
+    found = _TLS.match(written)
     return f"TLSv{found[1]}" if found else None
-
-
-def confirmation(fields: str) -> str | None:
-    """What the peer said when it took the message: `C="250 OK"`."""
-    found = _CONFIRMATION.search(fields)
-    return _ESCAPED.sub(r"\1", found[1]) if found else None
 
 
 @lru_cache(maxsize=4096)

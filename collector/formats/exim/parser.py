@@ -6,7 +6,7 @@ import re
 
 from collector.formats.context import Context
 from collector.formats.exim.delivery import Line, delivered, failed
-from collector.formats.exim.fields import peer_of, tls_of, without_quoted
+from collector.formats.exim.fields import Fields
 from collector.formats.exim.refusal import REFUSED, read_refusal
 from collector.formats.outcome import ALIEN, BLANK, UNRECOGNISED, Ignored, LineParser, Outcome
 from collector.formats.recurrence import Recurrence
@@ -24,9 +24,6 @@ _HEAD = rf"(?:\[\d{{1,10}}\] )?(?:({_ID}) )?(?:(<=|\(=|=>|->|>>|\*>|\*\*|==|Comp
 _LINE = re.compile(rf"(?:({_STAMP}) )?{_HEAD}")
 _WRAPPED = re.compile(rf"{_STAMP} \S{{1,255}} exim\d?(?:\[\d+\])?: ")
 _ARRIVED = re.compile(r'(<>|"(?:[^"\\]|\\.)*"@\S+|\S+)')
-_SIZE = re.compile(r" S=(\d{1,18})(?= |$)")
-_MESSAGE_ID = re.compile(r" id=(\S{1,998})")
-_FOR = re.compile(r" (?:from <[^>]*> )?for .*$", re.DOTALL)
 _HEADER_DUMP = re.compile(r"-{5,}|Envelope-(?:from|to): |[A-Z*+ ] {1,2}[!-9;-~]{1,76}:|\s|rewritten ")
 _RECOGNISED = re.compile(
     rf"(?:{_STAMP} |.{{0,120}} exim\d?(?:\[\d+\])?: (?:{_STAMP} )?)(?:\[\d+\] )?"
@@ -70,7 +67,7 @@ class _Parser:
     def parse_line(self, line: bytes) -> Outcome:
         """The outcome of one line. Raises ParseError."""
         text = line.decode("utf8", "replace").removesuffix("\r")
-        if text[:1].isdigit() and not (" exim" in text[:300] and _WRAPPED.match(text)):
+        if text[:1].isdigit() and not (" exim" in text and _WRAPPED.match(text)):
             return self._read(text, None, self._node)
         if not text.strip():
             return BLANK
@@ -87,6 +84,8 @@ class _Parser:
         """A line of the log proper; `time` is that of the syslog line around it, which may have no stamp inside."""
         found = _LINE.match(text)
         stamp, queue_id, flag = found.groups() if found else (None, None, None)
+        if flag == "Completed" and queue_id is not None:
+            return _COMPLETED
         if stamp is not None:
             time = self._syslog.stamp(stamp)
         if found is None or time is None:
@@ -97,8 +96,6 @@ class _Parser:
         return self._of_message(line, flag)
 
     def _of_message(self, line: Line, flag: str | None) -> Outcome:
-        if flag == "Completed":
-            return _COMPLETED
         if flag in {"<=", "(="}:  # the latter: taken, though the client was told otherwise
             return _arrived(line)
         if flag == "**":
@@ -126,9 +123,11 @@ def _arrived(line: Line) -> Outcome:
     found = _ARRIVED.match(line.rest)
     if not found:
         raise ParseError("no sender", reason=Reason.MALFORMED)
-    fields = _FOR.sub("", without_quoted(line.rest[found.end() :]))
-    host, ip = peer_of(fields)
-    size, message_id = _SIZE.search(fields), _MESSAGE_ID.search(fields)
+    rest = line.rest[found.end() :]
+    recipients = rest.rfind(" for ")
+    fields = Fields(rest if recipients < 0 or rest.find('"', recipients) >= 0 else rest[:recipients])
+    message_id = fields.get("id")
+    host, ip = fields.peer
     return (
         Event(
             type=EventType.RECEPTION,
@@ -138,11 +137,11 @@ def _arrived(line: Line) -> Outcome:
             queue_id=line.queue_id,
             recipient="",
             sender="" if found[1] == "<>" else found[1],
-            message_id=message_id[1].removeprefix("<").removesuffix(">") if message_id else None,
-            size=int(size[1]) if size else None,
+            message_id=message_id.strip("<>") if message_id else None,
+            size=fields.size,
             peer_host=host,
             peer_ip=ip,
-            tls_version=tls_of(fields),
+            tls_version=fields.tls,
         ),
     )
 

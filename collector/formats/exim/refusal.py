@@ -9,7 +9,7 @@ import re
 from zlib import crc32
 
 from collector.formats.exim.delivery import Line
-from collector.formats.exim.fields import peer_of, tls_of
+from collector.formats.exim.fields import Fields
 from collector.formats.outcome import Ignored, Outcome
 from collector.formats.recurrence import Recurrence
 from mta.events.event import Direction, Event, EventType, Origin
@@ -25,7 +25,6 @@ REFUSED = re.compile(
     rf"(?:temporarily )?(?:rejected (?P<stage>{_STAGES})|dropped by '(?P<dropped>\w{{1,30}})' ACL)"
     r"(?: (?:FROM:|TO:)?(?P<about><[^>]*>|[^\s:<]+@[^\s:<]+))?"
 )
-_SENDER = re.compile(r"(?:^| )F=(?:<([^>]*)>|(\S+))")
 _COMMANDS = {"RCPT": "RCPT TO", "MAIL": "MAIL FROM", "EHLO or HELO": "EHLO", "DATA": "DATA", "PREDATA": "DATA"}
 _PROBES = frozenset({"VRFY", "EXPN", "ETRN", "XCLIENT", "WELLKNOWN", "AUTH", "STARTTLS"})
 _PROBE = Ignored("address-probe")
@@ -38,9 +37,8 @@ def read_refusal(line: Line, found: re.Match[str], recurrence: Recurrence) -> Ou
     if stage in _PROBES:
         return _PROBE
     before, after = line.rest[: found.start()], line.rest[found.end() :]
-    host, ip = peer_of(before)
-    named = _SENDER.search(before)
-    sender = (named[1] if named[1] is not None else named[2]) if named else None
+    fields = Fields(f" {before}")
+    host, ip = fields.peer
     about = found["about"]
     address = about.strip("<>") if about else None
     fingerprint = crc32(line.rest.encode("utf8", "replace")) >> 1
@@ -53,13 +51,13 @@ def read_refusal(line: Line, found: re.Match[str], recurrence: Recurrence) -> Ou
             queue_id=line.queue_id,
             recipient=(address or "") if stage == "RCPT" else "",
             ordinal=(fingerprint + recurrence(line.time, (line.time, fingerprint))) & _ORDINAL_BITS,
-            direction=Direction.OUTBOUND if " A=" in before or " U=" in f" {before}" else Direction.INBOUND,
+            direction=Direction.OUTBOUND if fields.get("A") or fields.get("U") else Direction.INBOUND,
             origin=Origin.LOCAL,
-            sender=address if stage == "MAIL" and sender is None else sender,
+            sender=address if stage == "MAIL" and fields.sender is None else fields.sender,
             reply=_reason(after, stage),
             peer_host=host,
             peer_ip=ip,
-            tls_version=tls_of(before),
+            tls_version=fields.tls,
         ),
     )
 

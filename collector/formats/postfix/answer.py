@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from collector.formats.hosts import host_or_none, ip_or_none
+from collector.formats.replies import read_reply
 from mta.events.event import Origin
 from mta.events.reply import EnhancedStatus, SmtpReply
 
-__all__ = ["Answer", "enhanced_status", "read_answer", "read_reply"]
+__all__ = ["Answer", "read_answer"]
 
 _HOST = r"(?P<host>[^\s\[]{0,255})\[(?P<ip>[^\]\s]{0,255})\](?::\w{1,12})?"
 _SAID = re.compile(rf"(?:host|server) {_HOST} said: ")
@@ -26,8 +26,6 @@ _ABOUT = re.compile(
     rf"server|host) {_HOST}"
 )
 _SUSPENDED = "delivery temporarily suspended: "
-_REPLY = re.compile(r"([2-5]\d\d)(?:([ -])|$)(?:([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)[ -]*)?")
-_STATUS = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?!\.?\d) *")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,6 @@ class Answer:
     origin: Origin
     host: str | None = None
     ip: str | None = None
-
-
-@lru_cache(maxsize=4096)
-def enhanced_status(written: str) -> EnhancedStatus | None:
-    """`5.1.1` as a value; None for what RFC 3463 does not know."""
-    return EnhancedStatus.parse(written)
 
 
 def read_answer(text: str, status: EnhancedStatus | None) -> Answer:
@@ -63,34 +55,6 @@ def read_answer(text: str, status: EnhancedStatus | None) -> Answer:
     if not about:
         return Answer(reply, Origin.LOCAL)
     return Answer(reply, Origin.LOCAL, host_or_none(about["host"]), ip_or_none(about["ip"]))
-
-
-def read_reply(quoted: str, status: EnhancedStatus | None = None, *, command: str | None = None) -> SmtpReply:
-    """A reply as Postfix quotes it: the lines of a long one joined by blanks, each with its code.
-
-    Code and status are taken from the text, which keeps neither; `status`, if given, outdoes the one in the text.
-    """
-    found = _REPLY.match(quoted)
-    if not found:
-        own = _STATUS.match(quoted)
-        rest = quoted[own.end() :] if own else quoted
-        return SmtpReply(None, status or (enhanced_status(own[1]) if own else None), rest, command)
-    code, mark, written = found.groups()
-    rest = quoted[found.end() :]
-    if mark == "-":
-        rest = _continued(rest, code, written)
-    return SmtpReply(int(code), status or (enhanced_status(written) if written else None), rest, command)
-
-
-def _continued(rest: str, code: str, status: str | None) -> str:
-    """Without the code and status that each further line begins with."""
-    again = rf"(?:^|\s+){code}[ -]" + (rf"(?:{re.escape(status)}\s?)?" if status else "")
-    return _pattern(again).sub(" ", rest).strip()
-
-
-@lru_cache(maxsize=1024)
-def _pattern(source: str) -> re.Pattern[str]:
-    return re.compile(source)
 
 
 def _command(answered: str) -> str:

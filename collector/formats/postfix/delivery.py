@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from collector.formats.hosts import host_or_none, ip_or_none, is_loopback, is_loopback_name
 from collector.formats.outcome import Ignored, Outcome
-from collector.formats.postfix.answer import Answer, enhanced_status, read_answer, read_reply
+from collector.formats.postfix.answer import Answer, read_answer
+from collector.formats.replies import enhanced_status, read_reply
 from collector.formats.syslog import Entry
 from collector.quarantine import Reason
 from mta.events.errors import ParseError

@@ -11,8 +11,8 @@ from zlib import crc32
 
 from collector.formats.hosts import host_or_none, ip_or_none
 from collector.formats.outcome import Ignored, Outcome
-from collector.formats.postfix.answer import read_reply
 from collector.formats.recurrence import Recurrence
+from collector.formats.replies import read_reply
 from collector.formats.syslog import Entry
 from collector.quarantine import Reason
 from mta.events.errors import ParseError
