@@ -15,14 +15,19 @@ import orjson
 
 from mta.events.errors import LimitExceeded, ParseError
 from mta.events.instants import SECOND, format_instant
+from mta.events.mail.bounce import BouncedRecipient, BounceKind, BounceReport, read_bounce
+from mta.events.mail.bounce_phrases import BouncePhrases
+from mta.events.mail.complaint import read_complaint
 from mta.events.mail.delivery_report import DeliveryReport, ReportedRecipient, read_delivery_report
 from mta.events.mail.feedback_report import FeedbackReport, read_feedback_report
 from mta.events.mail.message import Fields, Part, read_head, read_message
+from mta.events.mail.notice import read_notice
 from mta.events.reply import EnhancedStatus, SmtpReply
 from mta.feedback.mail import FeedbackMail
 
 __all__ = ["Reading", "feedback", "read"]
 
+_DIAGNOSTIC_LIMIT = 2_000
 _ORIGINAL_LIMIT = 64 * 1024
 _TRACE_MARKER = ("_@_", "\\_/")
 
@@ -36,13 +41,38 @@ class Reading:
     """`no-report` for a mail that is no report, `no-failure` for a report of no failure, else a ParseError's reason."""
 
 
-def feedback(mail: FeedbackMail) -> Sequence[dict[str, Any]]:
-    """The records of this mail; none where it is no report that we can read. Never raises."""
-    return read(mail).records
+def feedback(mail: FeedbackMail, phrases: BouncePhrases | None = None) -> Sequence[dict[str, Any]]:
+    """The records of this mail; none where it is no report that we can read. Never raises.
+
+    Reports of the standard forms are read as they are; with `phrases`, all others too.
+    """
+    return read(mail, phrases).records
 
 
-def read(mail: FeedbackMail) -> Reading:
+def read(mail: FeedbackMail, phrases: BouncePhrases | None = None) -> Reading:
     """The same with the reason why there is none."""
+    reading = _read_standard(mail)
+    if phrases is None or reading.reason not in {"no-report", "missing-field"}:
+        return reading
+    return _read_any(mail, phrases)
+
+
+def _read_any(mail: FeedbackMail, phrases: BouncePhrases) -> Reading:
+    """By its words. The envelope sender, which a delivered mail has in its header, tells much about it."""
+    data = b"Return-Path: <" + mail.sender.encode("utf-8", "replace") + b">\n" + mail.body
+    try:
+        complaint = read_complaint(read_notice(read_message(data), phrases.markers), phrases)
+        if complaint is not None:
+            return Reading((_complaint(mail, complaint),))
+        report = read_bounce(data, phrases)
+    except ParseError as error:
+        return Reading(reason=error.reason)
+    failed = [each for each in report.recipients if each.kind is BounceKind.BOUNCE and each.address]
+    reason = None if failed else "no-report" if report.kind is BounceKind.NONE else "no-failure"
+    return Reading(tuple(_spoken_bounce(mail, report, each) for each in failed), reason)
+
+
+def _read_standard(mail: FeedbackMail) -> Reading:
     try:
         message = read_message(mail.body)
         if _has(message, "message/feedback-report"):
@@ -80,6 +110,19 @@ def _late_bounce(mail: FeedbackMail, report: DeliveryReport, recipient: Reported
         "peer_address": {"name": name, "addr": mail.peer_ip or ""},
         "feedback_report": None,
         "meta": _named_original(report.original_message),
+    }
+
+
+def _spoken_bounce(mail: FeedbackMail, report: BounceReport, recipient: BouncedRecipient) -> dict[str, Any]:
+    said = SmtpReply(recipient.code or 550, recipient.status, recipient.diagnostic[:_DIAGNOSTIC_LIMIT])
+    return {
+        **_record("OOB", mail, mail.received_at),
+        "sender": mail.recipients[0] if mail.recipients else "",
+        "recipient": recipient.address,
+        "response": _response(said),
+        "peer_address": {"name": report.reporting_mta or "", "addr": mail.peer_ip or ""},
+        "feedback_report": None,
+        "meta": {"original_message_id": report.original_message_id} if report.original_message_id else {},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 import click
 
@@ -12,7 +13,7 @@ from mta.settings import parse_endpoint
 from mta.worker import Worker, WorkerPaths, run
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.processes import fast_loop
-from mtascope.resources import provider_map
+from mtascope.resources import bounce_phrases, provider_map
 from mtascope.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -40,8 +41,9 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
         pid_file.write_text(f"{os.getpid()}\n")
         _announce(running, paths, as_json=as_json)
 
+    reader = partial(feedback, phrases=bounce_phrases())
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(run(settings.mta, paths, ready=ready, feedback=feedback, provider_label=_provider))
+        runner.run(run(settings.mta, paths, ready=ready, feedback=reader, provider_label=_provider))
     pid_file.unlink(missing_ok=True)
 
 

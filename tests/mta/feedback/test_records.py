@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mta.feedback.mail import FeedbackMail
 from mta.feedback.records import feedback, read
+from mtascope.resources import bounce_phrases
 
 RECEIVED = 1_767_225_600_250_000
 
@@ -152,3 +153,47 @@ def test_no_mail_makes_it_raise(noise: bytes, kind: str) -> None:
     feedback(mail(noise, recipients=()))
     feedback(mail(report(kind, fields).replace(b"<1@x>", noise), recipients=()))
     feedback(mail(report(kind, fields + noise.decode("latin-1"))))
+
+
+QMAIL = (
+    b"From: MAILER-DAEMON@mx.example.com\r\nSubject: failure notice\r\n\r\n"
+    b"Hi. This is the qmail-send program at mx.example.com.\r\n"
+    b"I'm afraid I wasn't able to deliver your message to the following addresses.\r\n\r\n"
+    b"<ann@example.com>:\r\nRemote host said: 550 5.1.1 user unknown\r\n\r\n"
+    b"--- Below this line is a copy of the message.\r\n\r\n"
+    b"Received: by a\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n"
+)
+
+
+def test_with_phrases_a_bounce_in_words_becomes_a_record_of_the_same_shape() -> None:
+    assert read(mail(QMAIL, sender="")).reason == "no-report"
+    (record,) = feedback(mail(QMAIL, sender=""), bounce_phrases())
+    (standard, *_) = feedback(mail(BOUNCE, sender=""))
+    assert record.keys() == standard.keys()
+    assert (record["type"], record["recipient"], record["meta"]) == (
+        "OOB",
+        "ann@example.com",
+        {"original_message_id": "<1@x>"},
+    )
+    assert record["response"]["code"] == 550
+
+
+def test_with_phrases_a_complaint_without_fields_becomes_a_feedback_record() -> None:
+    body = (
+        b"From: staff@hotmail.com\r\nSubject: complaint about message from 192.0.2.1\r\n"
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+        b"X-HmXmrOriginalRecipient: ann@hotmail.com\r\nFrom: n@sender.example\r\n\r\nhello\r\n--b--\r\n"
+    )
+    (record,) = feedback(mail(body), bounce_phrases())
+    assert record["type"] == "Feedback"
+    assert record["feedback_report"]["original_rcpto_to"] == ["ann@hotmail.com"]
+
+
+def test_with_phrases_an_absence_says_that_nothing_failed() -> None:
+    body = b"Subject: Out of office\r\nAuto-Submitted: auto-replied\r\nFrom: ann@example.com\r\n\r\naway\r\n"
+    assert read(mail(body, sender=""), bounce_phrases()).reason == "no-failure"
+
+
+def test_with_phrases_ordinary_mail_has_no_report() -> None:
+    body = b"Subject: hello\r\nFrom: ann@example.com\r\n\r\nHow are you?\r\n"
+    assert read(mail(body), bounce_phrases()).reason == "no-report"
