@@ -14,6 +14,7 @@ from analytics.ratios import Ratio, Threshold, ratio
 from analytics.rollup import DIMENSIONS, MEASURE_NAMES, ROLLED, contributions
 from analytics.store import Store
 from mta.events.errors import SettingsError
+from mta.events.instants import MINUTE
 
 __all__ = ["COUNTS", "RATES", "Clock", "Question", "Rate", "RateRow", "ask"]
 
@@ -74,8 +75,9 @@ COUNTS: tuple[str, ...] = (*(name for name in MEASURE_NAMES if name not in _WITH
 class Question:
     """By which dimensions, over [`since`, `until`) on which clock, about which part of the mail.
 
-    Instants are microseconds; None leaves that side open. `where` maps a dimension to the values wanted. Rates are
-    about outbound mail unless `where` names a direction. Unknown dimensions raise SettingsError.
+    Instants are microseconds, taken to the beginning of their minute; None leaves that side open. `where` maps a
+    dimension to the values wanted. Rates are about outbound mail unless `where` names a direction. Unknown dimensions
+    raise SettingsError.
     """
 
     by: tuple[str, ...] = ("provider",)
@@ -118,7 +120,7 @@ def _select(question: Question) -> tuple[str, dict[str, Any]]:
     for bound, sign in (("since", ">="), ("until", "<")):
         if (instant := getattr(question, bound)) is not None:
             conditions.append(f"bucket {sign} make_timestamp(${bound})")
-            parameters[bound] = instant
+            parameters[bound] = instant // MINUTE * MINUTE
     for number, (name, values) in enumerate(where.items()):
         conditions.append(f"list_contains($where{number}, {name})")
         parameters[f"where{number}"] = list(values)

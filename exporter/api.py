@@ -70,6 +70,7 @@ def _rfc3339(text: object) -> object:
 
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
+RequiredMoment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), Query(description="RFC 3339, with a time zone")]
 Moment = Annotated[
     Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None, Query(description="RFC 3339, with a time zone")
 ]
@@ -89,6 +90,7 @@ class Backend:
     ingest: Ingest
     back_up: Callable[[str], dict[str, Any]]
     erase: Callable[[str], dict[str, Any]]
+    report: Callable[[int, int], dict[str, Any]]
 
 
 class BackupRequest(BaseModel):
@@ -237,6 +239,11 @@ def _answers(app: FastAPI, backend: Backend) -> None:
     ) -> dict[str, Any]:
         """What happened to a message: by Message-ID, queue id or recipient."""
         return {"messages": [traced_row(found) for found in trace(backend.store, identifier, limit)]}
+
+    @app.get("/v1/report")
+    def report(since: RequiredMoment, until: RequiredMoment) -> dict[str, Any]:
+        """The report on mail injected in that time: figures, text and HTML."""
+        return backend.report(from_datetime(since), from_datetime(until))
 
     @app.get("/v1/queues")
     def queues(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:

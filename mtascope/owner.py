@@ -33,6 +33,7 @@ from collector.roads import Roads, landing_folders
 from exporter.api import Backend, create_api, create_metrics_app
 from exporter.host import HostCollector
 from exporter.prometheus import MetricsPage, collector_families, relayed, road_families, store_families
+from exporter.report import report_answer
 from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import format_instant
 from mta.events.intake import Receipt
@@ -149,6 +150,7 @@ class Owner:
             self._ingest,
             back_up=lambda path: backup_answer(self._store, path, self._settings),
             erase=lambda recipient: asdict(erase(self._store, recipient)),
+            report=lambda since, until: report_answer(self._store, since, until, taxonomy()),
         )
         api = create_api(backend, http, __version__)
         at_api, at_metrics = _listen(http.host, http.port), _listen(http.metrics_host, http.metrics_port)

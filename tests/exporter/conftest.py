@@ -67,6 +67,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         lambda paths, _format: {"paths": paths},
         back_up=lambda path: {"path": path},
         erase=lambda recipient: {"recipient": recipient},
+        report=lambda since, until: {"since": since, "until": until},
     )
 
 
