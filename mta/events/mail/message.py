@@ -73,14 +73,18 @@ class Part:
     body: bytes
     parts: tuple[Part, ...] = ()
 
-    def content(self) -> bytes:
-        """The body with its transfer encoding undone; damaged encoding yields what could be read."""
+    def content(self, limit: int | None = None) -> bytes:
+        """The body with its transfer encoding undone; damaged encoding yields what could be read.
+
+        With a limit, so many octets of the transmitted body are read, no more.
+        """
+        body = self.body[:limit]
         encoding = (self.fields.first("Content-Transfer-Encoding") or "").strip().lower()
         if encoding == "base64":
-            return _base64(self.body)
+            return _base64(body)
         if encoding == "quoted-printable":
-            return quopri.decodestring(_TRAILING_BLANKS.sub(b"", self.body))
-        return self.body
+            return quopri.decodestring(_TRAILING_BLANKS.sub(b"", body))
+        return body
 
     def walk(self) -> Iterator[Part]:
         """This part and all within it, in the order of the mail."""

@@ -19,6 +19,9 @@ from mta.events.mail.text import decode_text, decode_words, part_text
 __all__ = ["Line", "Notice", "read_notice"]
 
 _MARKER_LIMIT = 140
+_ORIGINAL_LIMIT = 4 * 1024 * 1024
+_STATUS_LIMIT = 1024 * 1024
+"""Bytes of report fields; beyond, the report is refused: to read half of its recipients would lose the others."""
 _TEXT_LIMIT = 64 * 1024
 _LINE_LIMIT = 2_000
 _LINES = 1_500
@@ -117,7 +120,7 @@ class Notice:
 
 
 def read_notice(message: Part, markers: tuple[str, ...] = ()) -> Notice:
-    """Take a report mail apart. Never raises on any message. `markers` are words that announce the returned mail."""
+    """Take a report mail apart. May raise LimitExceeded. `markers` are words that announce the returned mail."""
     plain: list[Part] = []
     markup: list[Part] = []
     enclosed: Part | None = None
@@ -153,7 +156,7 @@ def _assemble(
 ) -> Notice:
     raw = text.split("\n")[:_LINES]
     cut = _returned_at(raw, markers)
-    original = enclosed.content() if enclosed is not None else None
+    original = enclosed.content(_ORIGINAL_LIMIT) if enclosed is not None else None
     if cut is not None and original is None:
         original = "\n".join(_unquoted(line) for line in raw[cut:]).strip().encode("utf-8", "replace")
     said = raw[:cut]
@@ -234,6 +237,7 @@ def _first_field(lines: list[str], at: int) -> int:
 
 
 def _body_text(part: Part) -> str:
-    """The fields of a report part; an enclosed MIME header before them, as some write it, does not matter."""
-    text = decode_text(part.content()[:_TEXT_LIMIT])
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """The fields of a report part."""
+    if len(part.body) > _STATUS_LIMIT:
+        raise LimitExceeded(f"report fields of more than {_STATUS_LIMIT} bytes")
+    return decode_text(part.content()).replace("\r\n", "\n").replace("\r", "\n")

@@ -16,8 +16,8 @@ from mta.events.reply import EnhancedStatus
 
 __all__ = ["StatusFields", "read_status_fields"]
 
-_FIELD_LIMIT = 20_000
 _VALUE_LIMIT = 8_000
+_FOLDS_LIMIT = 200
 _RECIPIENTS = ("final-recipient", "original-recipient", "x-actual-recipient")
 _OF_RECIPIENT = frozenset(
     {
@@ -74,14 +74,16 @@ def read_status_fields(text: str) -> StatusFields:
 
 
 def _fields(text: str) -> list[tuple[str, str]]:
-    """Names in lower case and values, unfolded; a blank line is a field without a name."""
+    """Names in lower case and values, unfolded; blank lines are a field without a name."""
     found: list[tuple[str, list[str]]] = []
-    for line in text.split("\n")[:_FIELD_LIMIT]:
+    for line in text.split("\n"):
+        if not line or line.isspace():
+            if found and found[-1][0]:
+                found.append(("", []))
+            continue
         name, colon, value = line.partition(":")
-        if not line.strip():
-            found.append(("", []))
-        elif line[:1] in {" ", "\t"} or not (colon and name.strip() and " " not in name.strip()):
-            if found and found[-1][0] and len(found[-1][1]) < 200:
+        if line[0] in " \t" or not (colon and name.strip() and " " not in name.strip()):
+            if found and found[-1][0] and len(found[-1][1]) < _FOLDS_LIMIT:
                 found[-1][1].append(line.strip())
         else:
             found.append((name.strip().lower(), [value.strip()]))

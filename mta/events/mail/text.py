@@ -27,7 +27,7 @@ _ENCODED = "=?"
 
 def part_text(part: Part) -> str:
     """The text of one part, with LF line ends; HTML without its tags."""
-    content = part.content()[:_TEXT_LIMIT]
+    content = part.content(4 * _TEXT_LIMIT)[:_TEXT_LIMIT]
     text = decode_text(content, part.parameters.get("charset", ""))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _plain(text) if part.content_type == "text/html" else text
