@@ -18,10 +18,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from collector.errors import LandingFailed
-from collector.framing.parcels import Parcel
+from collector.framing.parcels import Parcel, Shape
 from collector.landing import Landing
+from collector.quarantine import KEPT_BYTES
 from collector.settings import HttpIntakeSettings
-from collector.sources.bodies import BodyLimits, BodyRefused, is_authorised, read_body, record_parcels
+from collector.sources.bodies import BodyLimits, BodyRefused, is_authorised, line_parcels, read_body, record_parcels
 from collector.sources.budget import Budget
 
 __all__ = ["Answer", "create_intake", "guarded", "land_all", "refusal"]
@@ -29,6 +30,7 @@ __all__ = ["Answer", "create_intake", "guarded", "land_all", "refusal"]
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
+_LINE_TYPES = frozenset({"text/plain", "application/x-ndjson", "application/jsonl"})
 _PATIENCE_S = 0.2
 
 Answer = Callable[[Request, bytes], Awaitable[Response]]
@@ -48,9 +50,7 @@ def create_intake(landing: Landing, hooks: Landing, settings: HttpIntakeSettings
         """Records as NDJSON, lines of text, a JSON array or one JSON object."""
 
         async def accept(request: Request, body: bytes) -> Response:
-            parcels = record_parcels(
-                body, max_line, sender=_sender(request), path=_name(request, "x-log-path"), offset=_offset(request)
-            )
+            parcels = _sent(request, body, max_line)
             return JSONResponse({"accepted": await land_all(landing, parcels)})
 
         return await guarded(request, landing, settings, budget, accept)
@@ -126,6 +126,16 @@ async def _land_patiently(landing: Landing, parcels: list[Parcel], request: Requ
             await asyncio.sleep(_PATIENCE_S)
 
 
+def _sent(request: Request, body: bytes, limit: int) -> Iterable[Parcel]:
+    """What a body holds. One that is called text, or NDJSON, is lines and nothing else."""
+    sender, path, offset = _sender(request), _name(request, "x-log-path"), _number(request, "x-log-offset")
+    if (size := _number(request, "x-log-cut")) is not None:
+        return [Parcel([body[:KEPT_BYTES]], Shape.CUT, sender, path, offset, size)]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    cut_up = line_parcels if kind in _LINE_TYPES else record_parcels
+    return cut_up(body, limit, sender=sender, path=path, offset=offset)
+
+
 def _sender(request: Request) -> str:
     """The host that the sender says its logs are from, else its address."""
     return _name(request, "x-log-host") or (request.client.host if request.client else "")
@@ -135,6 +145,6 @@ def _name(request: Request, header: str) -> str:
     return request.headers.get(header, "")[:1024]
 
 
-def _offset(request: Request) -> int | None:
-    value = request.headers.get("x-log-offset", "")
+def _number(request: Request, header: str) -> int | None:
+    value = request.headers.get(header, "")
     return int(value) if value.isdigit() and len(value) < 19 else None
