@@ -153,14 +153,16 @@ def _mtascope(folder: Path, sink_port: int, options: argparse.Namespace) -> Iter
             [sys.executable, "-m", "mtascope", *arguments, "--worker", str(number), "--json"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for number in range(options.workers)
     ]
     try:
         for worker in workers:
             assert worker.stdout is not None  # noqa: S101
-            worker.stdout.readline()
+            if not worker.stdout.readline():
+                sys.exit(f"a worker did not start: {worker.communicate()[1]}")
         yield port
     finally:
         for worker in workers:

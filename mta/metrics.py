@@ -123,6 +123,11 @@ class MtaMetrics:
         self._counters = {name: self._counter(name) for name in _KNOWN_LABELS}
         self._counters["tls_connections_total"] = self._counter("tls_connections_total")
         sync = _BY_NAME[f"{_PREFIX}journal_sync_seconds"]
+        self._hot = {
+            (name, label): self._counters[name].labels(label)
+            for name in ("attempts_total", "log_records_total", "messages_received_total")
+            for (label,) in _KNOWN_LABELS[name]
+        }
         self._sync = prometheus_client.Histogram(sync.name, sync.help, buckets=sync.buckets, registry=self.registry)
         self._started = started
 
@@ -139,7 +144,7 @@ class MtaMetrics:
 
     def received(self, messages: int) -> None:
         """Messages were accepted by SMTP."""
-        self._counters["messages_received_total"].labels("ESMTP").inc(messages)
+        self._hot["messages_received_total", "ESMTP"].inc(messages)
 
     def rejected(self, reason: str) -> None:
         """A command was refused."""
@@ -147,7 +152,7 @@ class MtaMetrics:
 
     def attempted(self, outcome: str) -> None:
         """An attempt ended: delivered, deferred, bounced or local."""
-        self._counters["attempts_total"].labels(outcome).inc()
+        self._hot["attempts_total", outcome].inc()
 
     def tls(self, direction: str, provider: str, result: str, version: str) -> None:
         """A connection did (ok), tried (failed) or could not try (not_offered) TLS."""
@@ -155,7 +160,8 @@ class MtaMetrics:
 
     def logged(self, kind: str) -> None:
         """A log record became durable."""
-        self._counters["log_records_total"].labels(kind).inc()
+        counter = self._hot.get(("log_records_total", kind)) or self._counters["log_records_total"].labels(kind)
+        counter.inc()
 
     def synced(self, seconds: float) -> None:
         """The journal was flushed."""

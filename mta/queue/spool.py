@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ Outbox = Callable[[int, bytes], None]
 
 _FULL_PAUSE = 0.5
 _COPY_LIMIT = 200
+_FREE_FOR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Spool:
         self._last_seq: dict[int, int] = {}
         self._bodies: Counter[int] = Counter()
         self._live_bytes = 0
+        self._free, self._free_until = 0, 0.0
         self.domains: Counter[str] = Counter()
         self.retrying = 0
         self.on_accepted: Callable[[Sequence[Message]], None] = lambda _: None
@@ -259,9 +262,12 @@ class Spool:
 
     @property
     def free(self) -> int:
-        """Bytes free on the journal's disk for an unprivileged process."""
-        disk = os.statvfs(self.folder)
-        return disk.f_bavail * disk.f_frsize
+        """Bytes free on the journal's disk for an unprivileged process, at most a tenth of a second ago."""
+        now = time.monotonic()
+        if now >= self._free_until:
+            disk = os.statvfs(self.folder)
+            self._free, self._free_until = disk.f_bavail * disk.f_frsize, now + _FREE_FOR
+        return self._free
 
     async def reclaim(self) -> None:
         """Delete segments that nothing needs; copy forward a few old messages that hold many bytes back."""

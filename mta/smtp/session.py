@@ -217,11 +217,11 @@ class Session(SMTP):
     def _answer_at_once(self, line: bytes) -> bool:
         """Answer a plain MAIL or RCPT; False leaves the line to the stock methods."""
         envelope, session = self.envelope, self.session
-        if envelope is None or session is None or not session.extended_smtp or not self._tls_handshake_okay:
+        if envelope is None or session is None or not session.host_name or not self._tls_handshake_okay:
             return False
         if envelope.mail_from and (found := _RCPT.fullmatch(line)):
             answer = self._policy.answer_recipient(self, envelope, found[1].decode())
-        elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._fits(found[2]):
+        elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._takes(found[2]):
             envelope.mail_from = (found[1] or b"<>").decode()
             envelope.mail_options.extend(found[2].decode().upper().split())
             envelope.smtp_utf8 = False
@@ -232,13 +232,15 @@ class Session(SMTP):
         self._send(answer, line)
         return True
 
-    def _fits(self, options: bytes) -> bool:
-        """Whether the announced size is within the limit, and no option is named twice."""
+    def _takes(self, options: bytes) -> bool:
+        """Whether these options of MAIL need no closer look: none is there twice, and the size is within the limit."""
+        if not options:
+            return True
         sizes = _SIZE.findall(options)
+        limit = self.data_size_limit or _NO_LIMIT
+        extended = self.session is not None and self.session.extended_smtp
         return (
-            len(sizes) < 2
-            and options.count(b"=") < 3
-            and all(int(s) <= (self.data_size_limit or _NO_LIMIT) for s in sizes)
+            extended and len(sizes) < 2 and options.count(b"=") - len(sizes) < 2 and all(int(n) <= limit for n in sizes)
         )
 
     async def _execute(self, line: bytes | None) -> None:
