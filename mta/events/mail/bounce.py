@@ -96,7 +96,7 @@ def _read(data: bytes, phrases: BouncePhrases, limits: MailLimits, nested: int) 
     if (complaint := read_complaint(notice, phrases)) is not None:
         return _of_complaint(notice, complaint)
     if notice.json is not None and (found := read_ses_notification(notice.json)):
-        return _report(notice, [_recipient(each, each.text) for each in found], None)
+        return _report(notice, [_spoken(each, each.action or "failed", each.text, phrases) for each in found], None)
     evidence = gather(notice, phrases)
     if (answer := answer_class(notice, evidence, phrases)) is not None and not (
         evidence.is_report or evidence.is_formal
@@ -148,16 +148,14 @@ def _contradicts(spoken: Sequence[Failure], known: Sequence[str]) -> bool:
 
 
 def _spoken_action(evidence: Evidence, phrases: BouncePhrases) -> str:
-    if says(evidence.subject, phrases.subject_delayed) and not says(evidence.said, phrases.body_final):
-        return "delayed"
-    if says(evidence.said, phrases.body_delayed) and not says(evidence.said, phrases.body_final):
-        return "delayed"
-    return "failed"
+    """Delayed, where subject or text say that it is tried on and nothing says that it was given up."""
+    waits = says(evidence.subject, phrases.subject_delayed) or says(evidence.said, phrases.body_delayed)
+    return "delayed" if waits and not says(evidence.said, phrases.body_final) else "failed"
 
 
 def _spoken(failure: Failure, action: str, context: str, phrases: BouncePhrases) -> BouncedRecipient:
     return BouncedRecipient(
-        kind=_KIND_OF[action],
+        kind=_KIND_OF.get(action, BounceKind.BOUNCE),
         address=failure.address,
         action=action,
         code=failure.code,
@@ -166,19 +164,6 @@ def _spoken(failure: Failure, action: str, context: str, phrases: BouncePhrases)
         context="" if failure.code is not None and failure.status is not None else context,
         remote_mta=failure.remote_mta,
         expired=action == "failed" and says(fold(failure.text), phrases.expired),
-    )
-
-
-def _recipient(failure: Failure, context: str) -> BouncedRecipient:
-    return BouncedRecipient(
-        kind=_KIND_OF.get(failure.action or "failed", BounceKind.BOUNCE),
-        address=failure.address,
-        action=failure.action,
-        code=failure.code,
-        status=failure.status,
-        diagnostic=failure.text,
-        context=context,
-        remote_mta=failure.remote_mta,
     )
 
 

@@ -7,7 +7,7 @@ without a line that says so, sometimes quoted. It must be cut off first, lest th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from mta.events.errors import LimitExceeded
@@ -27,7 +27,8 @@ _LINE_LIMIT = 2_000
 _LINES = 1_500
 _ENCLOSED = frozenset({"message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"})
 _STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,40}:(?=\s|\S)")
+_JSON = frozenset({"application/json", "application/xarf+json"})
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,40}:")
 _TRACE = re.compile(
     r"(?:received|return-path|dkim-signature|domainkey-signature|message-id|delivered-to|x-received|mime-version"
     r"|x-google-[a-z-]{1,30}|x-ymail-osg|arc-seal|x-originating-ip|x-apparently-to|delivery-date|envelope-to"
@@ -119,66 +120,80 @@ class Notice:
         return frozenset(each.address.lower() for value in values for each in find_addresses(value[:2_000]))
 
 
-def read_notice(message: Part, markers: tuple[str, ...] = ()) -> Notice:
-    """Take a report mail apart. May raise LimitExceeded. `markers` are words that announce the returned mail."""
-    plain: list[Part] = []
-    markup: list[Part] = []
+@dataclass(slots=True)
+class _Sections:
+    """The parts of a mail, sorted by what they are to a report."""
+
+    plain: list[Part] = field(default_factory=list)
+    markup: list[Part] = field(default_factory=list)
     enclosed: Part | None = None
-    status: list[str] = []
+    status: list[str] = field(default_factory=list)
     feedback: str | None = None
     json: str | None = None
-    for part in message.walk():
+
+    def take(self, part: Part) -> None:
+        """Text behind the returned mail is no longer the reporter's."""
         kind = part.content_type
-        if part.parts:
-            continue
         if kind in _STATUS:
-            status.append(_body_text(part))
+            self.status.append(_body_text(part))
         elif kind == "message/feedback-report":
-            feedback = feedback or _body_text(part)
+            self.feedback = self.feedback or _body_text(part)
         elif kind in _ENCLOSED:
-            enclosed = enclosed or part
-        elif kind in {"application/json", "application/xarf+json"}:
-            json = json or _body_text(part)
-        elif kind.startswith("text/") and enclosed is None:
-            (markup if kind == "text/html" else plain).append(part)
-    texts = [text for part in plain if (text := part_text(part)).strip()] or [part_text(part) for part in markup]
-    return _assemble(message, "\n".join(texts)[:_TEXT_LIMIT], status, feedback, enclosed, json, markers)
+            self.enclosed = self.enclosed or part
+        elif kind in _JSON:
+            self.json = self.json or _body_text(part)
+        elif kind.startswith("text/") and self.enclosed is None:
+            (self.markup if kind == "text/html" else self.plain).append(part)
+
+    def text(self) -> str:
+        """The words; HTML counts where nothing else says any."""
+        texts = [text for part in self.plain if (text := part_text(part)).strip()]
+        return "\n".join(texts or [part_text(part) for part in self.markup])[:_TEXT_LIMIT]
 
 
-def _assemble(
-    message: Part,
-    text: str,
-    status: list[str],
-    feedback: str | None,
-    enclosed: Part | None,
-    json: str | None,
-    markers: tuple[str, ...],
-) -> Notice:
-    raw = text.split("\n")[:_LINES]
-    cut = _returned_at(raw, markers)
-    original = enclosed.content(_ORIGINAL_LIMIT) if enclosed is not None else None
-    if cut is not None and original is None:
-        original = "\n".join(_unquoted(line) for line in raw[cut:]).strip().encode("utf-8", "replace")
-    said = raw[:cut]
-    has_status_part = bool(status)
-    if not status:
-        said, fields = _parted(said, "final-recipient:")
-        status = [fields] if fields else []
-    if feedback is None and message.content_type == "multipart/report":
-        _, fields = _parted(said, "feedback-type:")
-        feedback = fields or None
+def read_notice(message: Part, markers: tuple[str, ...] = ()) -> Notice:
+    """Take a report mail apart. May raise LimitExceeded. `markers` are words that announce the returned mail."""
+    sections = _Sections()
+    for part in message.walk():
+        if not part.parts:
+            sections.take(part)
+    text = sections.text()
+    lines = text.split("\n")[:_LINES]
+    cut = _returned_at(lines, markers)
+    said, status, feedback = _fields_apart(lines[:cut], sections, message.content_type)
     return Notice(
-        message.fields,
-        message.content_type,
-        tuple(_line(line) for line in said if not _is_quote(line)),
-        "\n\n".join(status) if status else None,
-        feedback,
-        original,
-        enclosed is not None or (cut is not None and not any(map(_is_quote, raw[cut : cut + 4]))),
-        has_status_part,
-        tuple(line.lstrip()[1:].removeprefix(" ")[:_LINE_LIMIT] for line in raw if line.lstrip().startswith(">")),
-        text if json is None and text.lstrip()[:1] == "{" else json,
+        head=message.fields,
+        content_type=message.content_type,
+        lines=tuple(_line(line) for line in said if not _is_quote(line)),
+        status=status,
+        feedback=feedback,
+        original=_original(sections.enclosed, lines, cut),
+        returns_mail=sections.enclosed is not None
+        or (cut is not None and not any(map(_is_quote, lines[cut : cut + 4]))),
+        has_status_part=bool(sections.status),
+        quoted=tuple(
+            line.lstrip()[1:].removeprefix(" ")[:_LINE_LIMIT] for line in lines if line.lstrip().startswith(">")
+        ),
+        json=text if sections.json is None and text.lstrip()[:1] == "{" else sections.json,
     )
+
+
+def _fields_apart(said: list[str], sections: _Sections, content_type: str) -> tuple[list[str], str | None, str | None]:
+    """The words, the status fields and the feedback fields, which some write into the text instead of into parts."""
+    status, feedback = "\n\n".join(sections.status), sections.feedback
+    if not status:
+        said, status = _parted(said, "final-recipient:")
+    if feedback is None and content_type == "multipart/report":
+        feedback = _parted(said, "feedback-type:")[1]
+    return said, status or None, feedback or None
+
+
+def _original(enclosed: Part | None, lines: list[str], cut: int | None) -> bytes | None:
+    if enclosed is not None:
+        return enclosed.content(_ORIGINAL_LIMIT)
+    if cut is None:
+        return None
+    return "\n".join(_unquoted(line) for line in lines[cut:]).strip().encode("utf-8", "replace")
 
 
 def _parted(lines: list[str], proof: str) -> tuple[list[str], str]:
