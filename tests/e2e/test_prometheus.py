@@ -88,6 +88,9 @@ def prometheus(metrics_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=20) as client:
         wait_for(lambda: client.get("/status/runtimeinfo").is_success, "Prometheus")
         wait_for(lambda: value(client, 'sum(mtascope_recipients{outcome="delivered"})') > 300, "enough mail")
+        # The demo reuses its connections: it takes a while until one is opened between two scrapes.
+        opened = 'sum(increase(mtascope_mta_tls_connections_total{direction="outbound",result="ok"}[1h]))'
+        wait_for(lambda: value(client, opened) > 0, "a new connection")
         wait_for(lambda: "unknown" not in {rule["health"] for rule in rules_of(client)}, "a look at every rule")
         yield client
     running.terminate()
