@@ -112,7 +112,8 @@ def _of_report(notice: Notice, evidence: Evidence, phrases: BouncePhrases) -> Bo
         return _of_status(notice, status, phrases)
     if evidence.is_report and (failures := _failures(notice, phrases, evidence)):
         action = _spoken_action(evidence, phrases)
-        return _report(notice, [_spoken(each, action, notice.text, phrases) for each in failures], status)
+        context = notice.text if len(failures) == 1 else ""
+        return _report(notice, [_spoken(each, action, context, phrases) for each in failures], status)
     return None
 
 
@@ -192,7 +193,7 @@ def _of_fields(
         code=code,
         status=status,
         diagnostic=diagnostic,
-        context=words or notice.text,
+        context=words,
         remote_mta=named or remote_host(diagnostic),
         expired=fields.action == "failed"
         and (str(fields.status) in {"4.4.7", "5.4.7"} or says(fold(diagnostic), phrases.expired)),

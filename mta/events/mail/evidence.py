@@ -102,8 +102,15 @@ def gather(notice: Notice, phrases: BouncePhrases) -> Evidence:
 
 
 def _personal(notice: Notice, phrases: BouncePhrases) -> int:
-    marks = sum(notice.head.first(name) is not None for name in (*_PERSONAL, *_MAILING))
+    names = _PERSONAL if _is_for_bounces(notice) else (*_PERSONAL, *_MAILING)
+    marks = sum(notice.head.first(name) is not None for name in names)
     return marks - int(says(fold(notice.head.first("X-Mailer") or ""), phrases.mailers))
+
+
+def _is_for_bounces(notice: Notice) -> bool:
+    """Whether it goes to an address that exists for bounces: list managers mark what they hand to owners."""
+    to = [local_part(each.address) for each in find_addresses((notice.head.first("To") or "")[:1_000])]
+    return any(each.endswith(("-admin", "-owner", "-bounces", "-request")) or "bounce" in each for each in to)
 
 
 def _origin(notice: Notice, phrases: BouncePhrases) -> int:

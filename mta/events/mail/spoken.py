@@ -150,7 +150,8 @@ def _failures(notice: Notice, places: list[_Place]) -> list[Failure]:
     starts = {place.line for place in places}
     failures = []
     for place in places:
-        text = _reason(notice, place, starts)
+        is_unnamed = place.line < 0 and len(places) > 1
+        text = "" if is_unnamed else _reason(notice, place, starts)
         code, status = quoted_codes(text)
         failures.append(
             Failure(address=place.address, text=text, code=code, status=status, remote_mta=remote_host(text))
