@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from mtascope.resources import bounce_phrases, reply_classifier
 
 __all__ = ["command"]
 
+_PROGRESS_EVERY = 500
+
 
 @click.command("bounce")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -31,7 +34,10 @@ def command(paths: tuple[Path, ...], *, as_json: bool) -> Exit:  # noqa: ARG001
     Example: mtascope bounce ~/Maildir returned.mbox one.eml
     """
     refused = 0
-    for mail in mails_in(paths, MailLimits().size):
+    show = sys.stderr.isatty() and not sys.stdout.isatty()
+    for number, mail in enumerate(mails_in(paths, MailLimits().size), start=1):
+        if show and number % _PROGRESS_EVERY == 0:
+            click.echo(f"\r{number} mails", err=True, nl=False)
         for line, error in _lines(mail):
             emit(line)
             if error is not None:
