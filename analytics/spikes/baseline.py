@@ -28,6 +28,11 @@ _MEMORY = 14 * 24
 """Half-life, in hours, of what is learnt about dispersion."""
 _BURST = 1.6
 """Times the usual volume from which mail counts as a campaign."""
+_QUARTER = 3
+_LASTING = 0.5
+"""Share of lasting clumps that discounts the evidence; the rest is in `wander` and so in the null hypothesis."""
+_REDUNDANT = 1.3
+"""Below it, clumps that last are not told from chance."""
 _WARM_UP = 6
 """Hours with mail before anything is judged; the first of them only find the level."""
 _SETTLED = 24
@@ -48,6 +53,7 @@ class Priors:
         self.clumping = DispersionPrior(0.01, 12.0, 12, guess=0.4)
         self.wander = DispersionPrior(0.001, 2.0, 10, guess=0.02)
         self.campaigns = DispersionPrior(0.001, 2.0, 10, guess=0.1)
+        self.quarters = DispersionPrior(0.001, 4.0, 10, guess=0.02)
         self.rate = 0.01
 
     def learn(self, baselines: Sequence[Baseline]) -> None:
@@ -55,6 +61,7 @@ class Priors:
         self.clumping.learn(one.clumping for one in baselines)
         self.wander.learn(one.wander for one in baselines if one.settled)
         self.campaigns.learn(one.campaigns for one in baselines)
+        self.quarters.learn(one.quarters for one in baselines if one.settled)
         rates = sorted(one.expectation.rate for one in baselines if one.settled)
         if rates:
             self.rate = rates[len(rates) // 2]
@@ -105,6 +112,9 @@ class Baseline:
         self._hours = 0
         self.clumping = Dispersion(priors.clumping, 0.5 ** (1 / (_MEMORY * 4)))
         self.campaigns = Dispersion(priors.campaigns, keep)
+        self.quarters = Dispersion(priors.quarters, keep)
+        self.redundancy = 1.0
+        """How many steps of this series say as much as one would if clumps ended with their step."""
         self.expectation = self.expect(0)
 
     @property
@@ -166,12 +176,16 @@ class Baseline:
         """Bring what is derived up to date; once an hour is enough."""
         self.clumping.settle()
         self.campaigns.settle()
+        self.quarters.settle()
         for wander in self._wanders:
             wander.settle()
         values = [wander.value for wander in self._wanders]
         best = values.index(min(values))
         if values[best] < 0.9 * values[self._speed]:
             self._speed = best
+        lasting = max(0.0, self.quarters.value - self.wander.value)
+        redundancy = 1.0 + _LASTING * _QUARTER * lasting / self.clumping.value
+        self.redundancy = redundancy if redundancy > _REDUNDANT else 1.0
 
     def _levels(self) -> tuple[float, ...]:
         """Quick to slow; each leans on the next slower one, the slowest on the installation."""
@@ -210,8 +224,18 @@ class Baseline:
         if campaign:
             self.campaigns.learn(bounced, expected, known)
             return
+        self._learn_quarter(block)
         for wander, level in zip(self._wanders, block.expectation.levels, strict=True):
             wander.learn(bounced, expected * level / block.expectation.level, known)
+
+    def _learn_quarter(self, block: Block) -> None:
+        """Whether clumps last longer than a step: scatter of one quarter of each hour beyond that of its steps."""
+        start = block.hour % 4 * _QUARTER
+        steps = block.steps[start : start + _QUARTER]
+        expected = sum(step[3] for step in steps)
+        if len(steps) == _QUARTER and expected > 0.3:
+            known = self.clumping.value * sum(step[3] * step[3] for step in steps) / (expected * expected)
+            self.quarters.learn(sum(step[2] for step in steps), expected, known)
 
 
 def null_rate(expectation: Expectation, sent: int, margin: float) -> float:

@@ -31,8 +31,13 @@ class Evidence:
         """Start anew."""
         self._scores = [0.0] * len(self._lifts)
 
-    def add(self, step: int, sent: int, bounced: int, normal: float, clumping: float, least: float) -> None:
-        """One step: `normal` rate, `clumping` (the coefficient of the squared mean), lifts below `least` left out."""
+    def add(
+        self, step: int, sent: int, bounced: int, normal: float, clumping: float, least: float, redundancy: float
+    ) -> None:
+        """One step: `normal` rate, `clumping` (coefficient of the squared mean); lifts below `least` are left out.
+
+        Where clumps outlast a step, `redundancy` steps are worth one.
+        """
         mean = sent * normal
         if not sent or (bounced <= _WORTH_A_LOOK * mean and not any(self._scores)):
             return
@@ -46,7 +51,7 @@ class Evidence:
                 self._since[index] = step
             raised = normal + lift
             gain = _log_likelihood(bounced, sent * raised, size * raised / normal) - base
-            self._scores[index] = max(0.0, self._scores[index] + gain)
+            self._scores[index] = max(0.0, self._scores[index] + gain / redundancy)
 
     def strongest(self) -> tuple[float, int]:
         """The largest sum, and the step at which it began."""

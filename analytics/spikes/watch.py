@@ -177,7 +177,7 @@ class Watch:
         normal = null_rate(expectation, sent, settings.margin)
         hourly = max(self._recent.window(STEPS_PER_HOUR)[0], expectation.volume * STEPS_PER_HOUR)
         least = settings.least_extra_an_hour / hourly
-        self._evidence.add(step, sent, bounced, normal, self.baseline.clumping.value, least)
+        self._evidence.add(step, sent, bounced, normal, self.baseline.clumping.value, least, self.baseline.redundancy)
         score, began = self._evidence.strongest()
         if score < self.threshold - _MOST_URGENT:
             return None

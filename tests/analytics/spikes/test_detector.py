@@ -45,6 +45,23 @@ def test_steady_mail_of_thirty_series_opens_at_most_one_incident_in_a_week(feed)
     assert len([change for change in found if change.kind is OPENED]) <= 1
 
 
+def test_clumps_that_last_a_quarter_of_an_hour_are_learnt():
+    random, detector, found, rate = Random(5), SpikeDetector(), [], 0.0
+    for step in range(4 * WEEK):
+        if step % 3 == 0:
+            rate = random.gammavariate(2.0, 0.01)
+        change = detector.observe("gmail", step, 1000, round(1000 * min(1.0, rate)))
+        found += [change] if change is not None and change.kind is OPENED and step > WEEK else []
+    assert len(found) <= 2
+    assert detector._watches["gmail"].baseline.redundancy > 1.3
+
+
+def test_clumps_that_end_with_their_step_discount_nothing(feed):
+    detector = SpikeDetector()
+    feed(detector, range(2 * WEEK), lambda _: 0.02, clumping=0.5)
+    assert detector._watches["gmail"].baseline.redundancy == 1.0
+
+
 def test_the_rhythm_of_the_day_is_no_spike(feed):
     def rate(step):
         return 0.02 * (1 + 0.4 * math.sin(2 * math.pi * step / DAY))
