@@ -19,6 +19,8 @@ _INSTALLATION = 30
 """Series for which the threshold of the settings is meant."""
 _FEWEST = 6
 """A smaller installation is held to the evidence of this one."""
+_SETTLE_EVERY = 4
+"""Hours between two looks at what a series says of its scatter, once it has been seen for a day."""
 _LEARN_EVERY = 6
 """Hours between two looks at what all series say."""
 
@@ -57,7 +59,8 @@ class SpikeDetector:
         baselines = []
         for watch in self._watches.values():
             watch.threshold = threshold
-            watch.baseline.settle()
+            if hour % _SETTLE_EVERY == 0 or not watch.baseline.settled:
+                watch.baseline.settle()
             baselines.append(watch.baseline)
         if hour % _LEARN_EVERY == 0:
             self._priors.learn(baselines)
