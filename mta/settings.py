@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mta.events.address import canonical_domain
 
-__all__ = ["Endpoint", "MtaSettings", "Route", "parse_endpoint"]
+__all__ = ["DkimKey", "Endpoint", "MtaSettings", "Route", "parse_endpoint"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd]?)")
 _UNIT = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -65,6 +65,35 @@ class Route(BaseModel):
         return canonical_domain(value)
 
 
+class DkimKey(BaseModel):
+    """One key that signs; name several with one domain to sign twice (RSA and Ed25519) or while keys are rotated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    """Signs mail whose author (`From:`) is in this domain or below it, as `d=`."""
+    selector: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+    key: Path
+    """PEM file with an RSA or Ed25519 private key."""
+    headers: tuple[Annotated[str, Field(pattern=r"^[!-9;-~]{1,64}$")], ...] = ()
+    """Fields to sign where they are present; none means the usual ones. `From` is always signed."""
+    expiration: Seconds | None = None
+    """How long the signature is good."""
+    always: bool = False
+    """Sign mail of every author, beside the keys of their domains: for a service that sends for others."""
+
+    @field_validator("domain")
+    @classmethod
+    def _canonical(cls, value: str) -> str:
+        return canonical_domain(value)
+
+    @field_validator("headers")
+    @classmethod
+    def _with_author(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """RFC 6376 section 5.4 wants From."""
+        return value if not value or "from" in {name.lower() for name in value} else ("From", *value)
+
+
 class MtaSettings(BaseModel):
     """Everything about one MTA worker."""
 
@@ -105,6 +134,9 @@ class MtaSettings(BaseModel):
     journal_segment_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
     dead_letter_messages: Count = 1000
     dead_letter_bytes: Count = 256 * 1024 * 1024
+
+    # Signing
+    dkim: tuple[DkimKey, ...] = ()
 
     # When to try again
     retry_interval: Seconds = 20 * 60.0

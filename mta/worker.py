@@ -25,6 +25,7 @@ from mta.control.log_segment import find_leftovers
 from mta.control.log_writer import LogWriter
 from mta.control.record import Recorder
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
+from mta.delivery.dkim import Signer, Signers
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.routing import Resolver, Router
 from mta.errors import SpoolError, SpoolFull
@@ -132,7 +133,8 @@ class Worker:
 
     def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
         settings = self._settings
-        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, feedback)
+        signers = Signers(map(Signer.load, settings.dkim))
+        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback)
 
         def refused(record: LogRecord) -> None:
             self.spool.record_soon([record])

@@ -13,19 +13,22 @@ _MOST = 10_000
 
 
 class BrokenTls:
-    """Remembers an address for `duration` microseconds; of more than 10,000 addresses the oldest is forgotten."""
+    """Remembers an endpoint for `duration` microseconds; of more than 10,000 the oldest is forgotten.
+
+    An endpoint is an address and a port: a route may send several destinations to one address.
+    """
 
     def __init__(self, duration: int) -> None:
         self._duration = duration
-        self._until: OrderedDict[str, int] = OrderedDict()
+        self._until: OrderedDict[tuple[str, int], int] = OrderedDict()
 
-    def note(self, address: str, now: int) -> None:
+    def note(self, endpoint: tuple[str, int], now: int) -> None:
         """A handshake failed there."""
-        self._until[address] = now + self._duration
-        self._until.move_to_end(address)
+        self._until[endpoint] = now + self._duration
+        self._until.move_to_end(endpoint)
         if len(self._until) > _MOST:
             self._until.popitem(last=False)
 
-    def holds(self, address: str, now: int) -> bool:
+    def holds(self, endpoint: tuple[str, int], now: int) -> bool:
         """Whether a handshake failed there lately."""
-        return self._until.get(address, 0) > now
+        return self._until.get(endpoint, 0) > now

@@ -96,8 +96,10 @@ class Connection:
     ) -> Connection:
         """Connect, greet, and encrypt if that works. Raises `Unreachable`."""
         client = await _connect(host, address, port, settings)
-        if not starttls or not client.supports_extension("starttls"):
+        offered = client.supports_extension("starttls")
+        if not offered:
             report("not_offered", "")
+        if not starttls or not offered:  # what is not tried says nothing about the peer
             return cls(client, _hop(client, host, address), settings.reply_timeout)
         try:
             context = _unchecked_context()

@@ -274,13 +274,14 @@ class Dispatcher:
 
     async def _open(self, host: Host, address: str, label: str) -> Connection:
         """Connect to one address, with TLS unless that broke there lately."""
+        endpoint = (address, host.port)
 
         def report(result: str, version: str) -> None:
             self._metrics.tls("outbound", label, result, version)
             if result == "failed":
-                self._broken_tls.note(address, self._clock())
+                self._broken_tls.note(endpoint, self._clock())
 
-        encrypt = self._settings.starttls and not self._broken_tls.holds(address, self._clock())
+        encrypt = self._settings.starttls and not self._broken_tls.holds(endpoint, self._clock())
         return await Connection.open(host.name, address, host.port, self._settings, report, starttls=encrypt)
 
     async def _hang_up(self, lane: Lane, connection: Connection) -> None:

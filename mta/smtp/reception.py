@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mta.control.record import Hop, Recorder, Tls
+from mta.delivery.dkim import Signers
 from mta.errors import SpoolError
 from mta.events.address import canonical_domain
 from mta.feedback.mail import FeedbackMail
@@ -48,6 +49,7 @@ class Reception:
     metrics: MtaMetrics
     ids: SpoolIds
     clock: Clock
+    signers: Signers
     feedback: Feedback | None = None
 
     # aiosmtpd's hooks
@@ -143,7 +145,7 @@ class Reception:
         queued = [address for address in envelope.rcpt_tos if not self._is_feedback(address)]
         ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
         trace = received_field(client, self.settings.hostname, ids[0], now, utf8=envelope.smtp_utf8)
-        body = trace + envelope.content
+        body = b"".join((trace, self.signers.signatures(envelope.content, now), envelope.content))
         shared = Envelope(
             sender="" if envelope.mail_from == "<>" else envelope.mail_from,
             received_at=now,
