@@ -37,7 +37,7 @@ def _first(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(create_rollup_table())
 
 
-STEPS: tuple[Step, ...] = (_first,)
+STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"))
 """Step n brings the schema from n to n + 1."""
 
 SCHEMA = len(STEPS)

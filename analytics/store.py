@@ -118,6 +118,12 @@ class Store:
             self._con.execute("CHECKPOINT")
             yield self.path
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes meanwhile: for a writer with a connection of its own; its errors get their names here."""
+        with self._write_lock, _named_errors(self.path):
+            yield
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor for several questions; close it."""
         return self._con.cursor()

@@ -91,6 +91,15 @@ class Backend:
     back_up: Callable[[str], dict[str, Any]]
     erase: Callable[[str], dict[str, Any]]
     report: Callable[[int, int], dict[str, Any]]
+    dmarc_ingest: Callable[[list[str]], dict[str, Any]]
+
+
+class ReportsRequest(BaseModel):
+    """Files or folders on this machine with DMARC reports to load once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paths: list[str] = Field(min_length=1, max_length=10_000)
 
 
 class BackupRequest(BaseModel):
@@ -258,6 +267,11 @@ def _actions(app: FastAPI, backend: Backend) -> None:
     def ingest(request: Request, body: IngestRequest) -> dict[str, Any]:
         _owner_only(request)
         return backend.ingest(body.paths, body.format)
+
+    @app.post("/v1/dmarc/ingest", include_in_schema=False)
+    def ingest_reports(request: Request, body: ReportsRequest) -> dict[str, Any]:
+        _owner_only(request)
+        return backend.dmarc_ingest(body.paths)
 
     @app.post("/v1/backup", include_in_schema=False)
     def take_backup(request: Request, body: BackupRequest) -> dict[str, Any]:

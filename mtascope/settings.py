@@ -6,6 +6,7 @@ data = "/var/lib/mtascope"
 
 [mta]         # mta/settings.py
 [collector]   # collector/settings.py
+[dmarc]       # dmarc/settings.py
 [store]       # analytics/settings.py
 [http]        # exporter/settings.py
 """
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analytics.settings import StoreSettings
 from collector.settings import CollectorSettings
+from dmarc.settings import DmarcSettings
 from exporter.settings import HttpSettings
 from mta.events.errors import SettingsError
 from mta.settings import MtaSettings
@@ -60,6 +62,7 @@ class Settings(BaseModel):
     data: Path = Path("var")
     mta: MtaSettings = Field(default_factory=MtaSettings)
     collector: CollectorSettings = Field(default_factory=CollectorSettings)
+    dmarc: DmarcSettings = Field(default_factory=DmarcSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
 

@@ -17,7 +17,10 @@ from dmarc.mailbox.folder import SourceFile, find_files
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
 from mta.events.instants import format_instant
-from mtascope.output import Exit, emit, say
+from mtascope.client import connect
+from mtascope.dmarc_reports import ingest_reports
+from mtascope.output import Exit, data_option, emit, json_option, say
+from mtascope.settings import load_settings
 
 __all__ = ["command", "reading_fields", "record_fields"]
 
@@ -60,6 +63,45 @@ def parse(paths: tuple[str, ...], *, with_records: bool, as_json: bool) -> Exit:
     if missing:
         return Exit.MISSING
     return Exit.REFUSED if outcomes[Outcome.QUARANTINED] else Exit.DONE
+
+
+@command.command("ingest")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--maildir", "maildirs", multiple=True, type=click.Path(), help="A Maildir; same as naming it as PATH.")
+@data_option
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
+@json_option
+def ingest(
+    paths: tuple[str, ...], maildirs: tuple[str, ...], data_dir: str | None, config: str | None, *, as_json: bool
+) -> Exit:
+    """Store the reports in files, folders, Maildirs and mbox files; repeating it changes no number.
+
+    Example: mtascope dmarc ingest --maildir ~/Maildir
+    """
+    settings = load_settings(config, data_dir)
+    wanted = [str(Path(path).resolve()) for path in (*paths, *maildirs)]
+    if not wanted:
+        raise click.UsageError("name a file or folder to read")
+    if absent := [path for path in wanted if not Path(path).exists()]:
+        say(f"{absent[0]}: no such file or folder")
+        return Exit.MISSING
+    owner = connect(settings.folder, timeout=None)
+    if owner is not None:
+        answer: dict[str, Any] = owner.post("/v1/dmarc/ingest", {"paths": wanted})
+    else:
+        from mtascope.owner import open_store
+
+        with open_store(settings) as store:
+            answer = ingest_reports(store, settings, wanted, _progress if sys.stderr.isatty() else None)
+    if as_json:
+        emit(answer)
+    else:
+        say(", ".join(f"{name} {value}" for name, value in answer.items()))
+    return Exit.REFUSED if answer["quarantined"] else Exit.DONE
+
+
+def _progress(path: str, files: int) -> None:
+    click.echo(f"\r\x1b[K{files} mails; reading {path}", err=True, nl=False)
 
 
 def _sources(paths: tuple[str, ...]) -> Iterator[SourceFile | str]:

@@ -68,6 +68,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         back_up=lambda path: {"path": path},
         erase=lambda recipient: {"recipient": recipient},
         report=lambda since, until: {"since": since, "until": until},
+        dmarc_ingest=lambda paths: {"paths": paths},
     )
 
 
