@@ -79,6 +79,7 @@ _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
             "loop",
             "internal",
             "connections",
+            "login",
             "syntax",
             "other",
         )
@@ -157,6 +158,17 @@ class MtaMetrics:
     def tls(self, direction: str, provider: str, result: str, version: str) -> None:
         """A connection did (ok), tried (failed) or could not try (not_offered) TLS."""
         self._counters["tls_connections_total"].labels(direction, provider, result, version).inc()
+
+    def expect_tls(self, providers: Iterable[str]) -> None:
+        """Give the TLS series of these providers, and of clients, their zeros.
+
+        Connections are opened when traffic begins and kept for long: a series that appeared with them would have hidden
+        its only increase from `rate()`.
+        """
+        counter = self._counters["tls_connections_total"]
+        for direction, provider in [("inbound", ""), *(("outbound", provider) for provider in providers)]:
+            for result, version in (("ok", "TLSv1.3"), ("ok", "TLSv1.2"), ("failed", ""), ("not_offered", "")):
+                counter.labels(direction, provider, result, version)
 
     def logged(self, kind: str) -> None:
         """A log record became durable."""

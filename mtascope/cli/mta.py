@@ -8,6 +8,7 @@ from functools import partial
 
 import click
 
+from mta.events.provider import OTHER
 from mta.feedback.records import feedback
 from mta.settings import parse_endpoint
 from mta.worker import Worker, WorkerPaths, run
@@ -39,6 +40,7 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
 
     def ready(running: Worker) -> None:
         pid_file.write_text(f"{os.getpid()}\n")
+        running.metrics.expect_tls((*provider_map().labelled, OTHER))
         _announce(running, paths, as_json=as_json)
 
     reader = partial(feedback, phrases=bounce_phrases())

@@ -55,10 +55,12 @@ def metrics_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         words = [sys.executable, "-m", "mtascope", "demo", "--rate", "60", "--data", str(folder / "data")]
         running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=err, start_new_session=True)
     find = re.compile(r"metrics\s+(http://\S+/metrics)")
-    found = wait_for(lambda: find.search((folder / "err").read_text()), "the demo's start")
-    yield found[1]
-    os.killpg(running.pid, signal.SIGINT)
-    running.wait(timeout=60)
+    try:
+        found = wait_for(lambda: find.search((folder / "err").read_text()), "the demo's start")
+        yield found[1]
+    finally:
+        os.killpg(running.pid, signal.SIGINT)
+        running.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +87,18 @@ def prometheus(metrics_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     words = [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("wb") as log:
         running = subprocess.Popen([*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=20) as client:
-        wait_for(lambda: client.get("/status/runtimeinfo").is_success, "Prometheus")
-        wait_for(lambda: value(client, 'sum(mtascope_recipients{outcome="delivered"})') > 300, "enough mail")
-        # The demo reuses its connections: it takes a while until one is opened between two scrapes.
-        opened = 'sum(increase(mtascope_mta_tls_connections_total{direction="outbound",result="ok"}[1h]))'
-        wait_for(lambda: value(client, opened) > 0, "a new connection")
-        wait_for(lambda: "unknown" not in {rule["health"] for rule in rules_of(client)}, "a look at every rule")
-        yield client
-    running.terminate()
-    running.wait(timeout=20)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=20) as client:
+            wait_for(lambda: client.get("/status/runtimeinfo").is_success, "Prometheus")
+            wait_for(lambda: value(client, 'sum(mtascope_recipients{outcome="delivered"})') > 300, "enough mail")
+            # The demo reuses its connections: it takes a while until one is opened between two scrapes.
+            opened = 'sum(increase(mtascope_mta_tls_connections_total{direction="outbound",result="ok"}[1h]))'
+            wait_for(lambda: value(client, opened) > 0, "a new connection")
+            wait_for(lambda: "unknown" not in {rule["health"] for rule in rules_of(client)}, "a look at every rule")
+            yield client
+    finally:
+        running.terminate()
+        running.wait(timeout=20)
 
 
 def ask(client: httpx.Client, expression: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import ssl
 
 import pytest
 
+from mta.delivery.broken_tls import BrokenTls
+
 
 async def test_mail_arrives_byte_for_byte_with_our_trace_field_before_it(start_worker, peer):
     there = await peer()
