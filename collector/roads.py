@@ -17,6 +17,7 @@ from collector.sources.elasticsearch import create_elasticsearch
 from collector.sources.http import create_intake
 from collector.sources.http_server import HttpListener
 from collector.sources.lumberjack import LumberjackServer
+from collector.sources.otlp import create_otlp
 from collector.sources.syslog import SyslogServer
 
 __all__ = ["Listener", "Roads", "landing_folders"]
@@ -95,6 +96,10 @@ class Roads:
             )
         if (syslog := settings.syslog) is not None:
             makers["syslog"] = lambda: SyslogServer(self._landing("syslog", syslog), syslog, line)
+        if (otlp := settings.otlp) is not None:
+            makers["otlp"] = lambda: HttpListener(
+                create_otlp(self._landing("otlp", otlp), otlp, line), otlp, self.health["otlp"]
+            )
         return makers
 
     def _landing(self, road: str, listener: ListenerSettings) -> Landing:

@@ -14,9 +14,12 @@ from collector.settings import ListenerSettings
 from collector.sources.http import land_all
 from collector.sources.http_server import listen, may_connect, tls_context
 
-__all__ = ["StreamListener", "land_patiently", "sender_of"]
+__all__ = ["READ_BYTES", "StreamListener", "land_patiently", "sender_of"]
 
 _log = logging.getLogger(__name__)
+
+READ_BYTES = 256 << 10
+"""How much is read at a time, and waits unread at most twice over: each read of syslog costs a sync."""
 
 _HANDSHAKE_S = 10
 _PATIENCE_S = 0.2
@@ -40,7 +43,7 @@ class StreamListener:
         """Serve from now on."""
         handshake = _HANDSHAKE_S if self._tls is not None else None
         self._server = await asyncio.start_server(
-            self._connected, sock=self._socket, ssl=self._tls, ssl_handshake_timeout=handshake
+            self._connected, sock=self._socket, ssl=self._tls, ssl_handshake_timeout=handshake, limit=READ_BYTES
         )
 
     async def stop(self) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -96,6 +97,30 @@ async def test_reading_goes_on_inside_a_parcel_after_a_restart(landing, drain, r
     drain(batch_records=3)
     drain(batch_records=3)
     assert (store.receipt.received, store.receipt.stored) == (10, 10)
+
+
+class _Away(MtascopeError):
+    temporary = True
+
+
+async def test_a_store_that_is_away_for_long_costs_disk_and_afterwards_all_is_complete(
+    landing, drain, records, store, tmp_path
+):
+    one = landing()
+    store.refusals = [_Away("no store")] * 30
+    running = Drain({"http": one.folder}, store, CollectorSettings(max_retry_s=0.1))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    for number in range(20):
+        await one.land(lines(records(5, start=5 * number)))
+    assert store.receipt.received == 0
+    async with asyncio.timeout(20):
+        while store.receipt.received < 100:  # noqa: ASYNC110 - a thread makes it so
+            await asyncio.sleep(0.05)
+    running.stop()
+    thread.join()
+    assert (store.receipt.stored, store.receipt.duplicates) == (100, 0)
+    assert running.receipt.adds_up
 
 
 async def test_a_crash_between_commit_and_answer_stores_nothing_twice(landing, drain, records, store):
