@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from collector.errors import UnknownFormat
-from collector.formats import exim, kumomta, postfix, powermta
+from collector.formats import exim, haraka, kumomta, postfix, powermta
 from collector.formats.context import Context
 from collector.formats.outcome import ALIEN, BLANK, LineParser, Outcome
 from collector.quarantine import Reason
@@ -37,6 +37,7 @@ DIALECTS = (
     Dialect("kumomta", lambda context: kumomta.opened(context.node), kumomta.recognises),
     Dialect("postfix", postfix.opened, postfix.recognises),
     Dialect("exim", exim.opened, exim.recognises),
+    Dialect("haraka", haraka.opened, haraka.recognises),
     Dialect("powermta", powermta.opened, powermta.recognises),
 )
 """Every dialect that `auto` tries, in this order."""
