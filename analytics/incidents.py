@@ -1,4 +1,4 @@
-"""Bounce spikes in the stored mail, with their causes.
+"""Bounce spikes and surges of deferrals in the stored mail, with their causes.
 
 An incident is a function of the stored counts: the detector is fed the history in order and decides each step from its
 past, so asking twice, after a restart, or "what would have fired last month", gives the same answer and nothing has to
@@ -9,6 +9,7 @@ show at the same time is the same incident, and is named among the causes.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -33,12 +34,31 @@ _CAUSES = ("tenant", "campaign", "source", "pool", "sender_domain", "domain", "n
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is watched: events that `counted` selects, of which those are bad that `bad` selects (SQL over `event`)."""
+
+    name: str
+    counted: str
+    bad: str
+
+
+_KINDS = (
+    _Kind("bounce_spike", "type IN ('delivery', 'bounce', 'expiration')", "type <> 'delivery'"),
+    _Kind("deferral_surge", "type IN ('delivery', 'bounce', 'deferral') AND origin = 'remote'", "type = 'deferral'"),
+)
+_BY_NAME = {kind.name: kind for kind in _KINDS}
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
-    """A rise of the bounce rate at a provider, or in the part of its mail that `scope` names.
+    """A rise of a rate at a provider, or in the part of its mail that `scope` names.
+
+    `kind` is `bounce_spike` (recipients that bounced or expired, of those that ended) or `deferral_surge` (attempts put
+    off, of those that the provider answered).
 
     Instants are microseconds: it began, as far as can be told, at `began`; the decisions fell at `opened` and `closed`
     (None while it lasts), the ends of 5-minute steps. `level` and `baseline` are rates; `numerator` of `denominator`
-    recipients bounced while it lasted.
+    were bad while it lasted.
     """
 
     id: str
@@ -64,25 +84,30 @@ def find_incidents(
     """
     now = store.clock() if until is None else until
     end = now // _STEP * _STEP
-    found = _replay(_counts(store, since - _HISTORY, end), settings)
-    wanted = [one for one in _merged(found) if one.closed is None or one.closed > since]
+    watched = settings or SpikeSettings()
+    # One budget of false alarms for all kinds: each is asked for more.
+    watched = watched.model_copy(update={"threshold": watched.threshold + math.log(len(_KINDS))})
+    found: list[Incident] = []
+    for kind in _KINDS:
+        found += _merged(_replay(kind, _counts(store, kind, since - _HISTORY, end), watched))
+    wanted = [one for one in found if one.closed is None or one.closed > since]
     return [replace(one, causes=_causes(store, one, end)) for one in sorted(wanted, key=lambda one: -one.opened)]
 
 
 Row = tuple[int, str, str, int, int]
-"""Step, provider, part (`tenant=acme`; empty for the provider), sent, bounced."""
+"""Step, provider, part (`tenant=acme`; empty for the provider), counted, bad."""
 
 
-def _counts(store: Store, since: int, until: int) -> list[Row]:
-    """Terminal outcomes of outbound mail on the event clock, in order of steps, a provider before its parts."""
+def _counts(store: Store, kind: _Kind, since: int, until: int) -> list[Row]:
+    """Outbound mail on the event clock, in order of steps, a provider before its parts."""
     sets = ", ".join(f"(step, provider, {part})" for part in _PARTS)
     rows = store.query(
         f"""
         SELECT epoch_us(time) // {_STEP} AS step, provider, tenant, pool, grouping(tenant), grouping(pool),
-               count(*), count(*) FILTER (type <> 'delivery')
+               count(*), count(*) FILTER ({kind.bad})
         FROM event
         WHERE time >= make_timestamp($since) AND time < make_timestamp($until) AND direction = 'outbound'
-          AND type IN ('delivery', 'bounce', 'expiration')
+          AND {kind.counted}
         GROUP BY GROUPING SETS ((step, provider), {sets})
         ORDER BY step, provider, tenant NULLS FIRST, pool NULLS FIRST
         """,
@@ -98,7 +123,7 @@ def _counts(store: Store, since: int, until: int) -> list[Row]:
     return counted
 
 
-def _replay(rows: Sequence[Row], settings: SpikeSettings | None) -> list[Incident]:
+def _replay(kind: _Kind, rows: Sequence[Row], settings: SpikeSettings) -> list[Incident]:
     """Feed the detector; incidents in the order in which they were opened."""
     detector = SpikeDetector(settings)
     alone = _only_parts(rows)
@@ -108,7 +133,7 @@ def _replay(rows: Sequence[Row], settings: SpikeSettings | None) -> list[Inciden
             continue
         change = detector.observe(f"{provider}\t{part}", step, sent, bounced)
         if change is not None:
-            found[change.series, change.opened] = _incident(provider, part, change)
+            found[change.series, change.opened] = _incident(kind, provider, part, change)
     return list(found.values())
 
 
@@ -122,12 +147,12 @@ def _only_parts(rows: Iterable[Row]) -> set[tuple[str, str]]:
     return {key for key, parts in values.items() if len(parts) == 1}
 
 
-def _incident(provider: str, part: str, change: Change) -> Incident:
+def _incident(kind: _Kind, provider: str, part: str, change: Change) -> Incident:
     dimension, _, value = part.partition("=")
-    key = f"spike\t{provider}\t{part}\t{change.opened}"
+    key = f"{kind.name}\t{provider}\t{part}\t{change.opened}"
     return Incident(
         id=hashlib.blake2b(key.encode(), digest_size=8).hexdigest(),
-        kind="bounce_spike",
+        kind=kind.name,
         provider=provider,
         scope={dimension: value} if dimension else {},
         began=change.began * _STEP,
@@ -168,14 +193,14 @@ def _tallies(store: Store, incident: Incident, until: int) -> list[Tally]:
     """Counts of the day before and of the incident, by each dimension of causes."""
     columns = ", ".join(f"coalesce({name}, '') AS {name}" for name in _CAUSES)
     flags = ", ".join(f"grouping({name})" for name in _CAUSES)
-    bounced = "type <> 'delivery'"
+    bad = _BY_NAME[incident.kind].bad
     rows = store.query(
         f"""
-        WITH mail AS (SELECT {columns}, time >= make_timestamp($began) AS since, type FROM event
+        WITH mail AS (SELECT {columns}, time >= make_timestamp($began) AS since, {bad} AS bad FROM event
                       WHERE {_mail_of(incident)})
         SELECT {", ".join(_CAUSES)}, {flags},
-               count(*) FILTER (NOT since), count(*) FILTER (NOT since AND {bounced}),
-               count(*) FILTER (since), count(*) FILTER (since AND {bounced})
+               count(*) FILTER (NOT since), count(*) FILTER (NOT since AND bad),
+               count(*) FILTER (since), count(*) FILTER (since AND bad)
         FROM mail GROUP BY GROUPING SETS ({", ".join(f"({name})" for name in _CAUSES)})
         """,
         _bounds(incident, until, incident.began - _BEFORE) | {"began": incident.began},
@@ -197,7 +222,7 @@ def _replies(store: Store, incident: Incident, until: int, causes: Sequence[Caus
             f"""
             SELECT code, enhanced, text, count(*) AS bounces
             FROM event JOIN reply_template ON reply_template.id = event.template_id
-            WHERE {_mail_of(incident)} AND type <> 'delivery' AND {cause.dimension} = $value
+            WHERE {_mail_of(incident)} AND {_BY_NAME[incident.kind].bad} AND {cause.dimension} = $value
             GROUP BY ALL ORDER BY bounces DESC, text LIMIT 1
             """,
             _bounds(incident, until, incident.began) | {"value": cause.value},
@@ -208,11 +233,11 @@ def _replies(store: Store, incident: Incident, until: int, causes: Sequence[Caus
 
 
 def _mail_of(incident: Incident) -> str:
-    """Condition on events: the terminal outcomes that the incident is about, within `_bounds`."""
+    """Condition on events: the mail that the incident is about, within `_bounds`."""
     scope = "".join(f" AND {name} = $scope" for name in incident.scope)
     return (
         "time >= make_timestamp($from) AND time < make_timestamp($until) AND direction = 'outbound' "
-        f"AND provider = $provider AND type IN ('delivery', 'bounce', 'expiration'){scope}"
+        f"AND provider = $provider AND {_BY_NAME[incident.kind].counted}{scope}"
     )
 
 

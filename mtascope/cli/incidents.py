@@ -52,7 +52,8 @@ def command(since: str, until: str | None, data_dir: str | None, config: str | N
 def _sentence(row: dict[str, Any]) -> str:
     scope = "".join(f", {name} {value}" for name, value in row["scope"].items())
     end = f"until {_minute(row['closed'])}" if row["closed"] else "still open"
-    rates = f"{row['level']:.1%} bounced instead of {row['baseline']:.1%}"
+    what = "put off" if row["kind"] == "deferral_surge" else "bounced"
+    rates = f"{row['level']:.1%} {what} instead of {row['baseline']:.1%}"
     counts = f"{row['numerator']} of {row['denominator']}"
     seen = f"since {_minute(row['began'])}, seen {_minute(row['opened'])}, {end}"
     return f"{row['provider']}{scope}: {rates} ({counts}) {seen}"

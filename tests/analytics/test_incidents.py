@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analytics.incidents import find_incidents
@@ -14,6 +16,7 @@ from mta.events.reply import EnhancedStatus, SmtpReply
 START = 1_780_000_000_000_000 // (5 * MINUTE) * (5 * MINUTE)
 SPIKE = START + DAY
 DELIVERED, REFUSED = SmtpReply(250, None, "OK"), SmtpReply(554, EnhancedStatus(5, 7, 1), "listed by example.org")
+PUT_OFF = SmtpReply(421, EnhancedStatus(4, 7, 28), "unusual rate")
 
 
 def outcome(number: int, at: int, tenant: str, domain: str, *, refused: bool) -> Event:
@@ -83,6 +86,17 @@ def test_quiet_mail_has_no_incidents(told):
 def test_what_lasts_is_open(told):
     (found,) = told("acme", hours=25)
     assert found.closed is None
+
+
+def test_deferrals_are_an_incident_of_their_own_kind(store, clock):
+    clock.now = START + 27 * HOUR
+    events = [
+        replace(event, type=EventType.DEFERRAL, reply=PUT_OFF) if event.type is EventType.BOUNCE else event
+        for event in history(("acme", "zeta"))
+    ]
+    store.load(Batch("test", [(event,) for event in events]))
+    (found,) = find_incidents(store, since=START)
+    assert (found.kind, found.provider) == ("deferral_surge", "gmail")
 
 
 def test_the_past_is_judged_as_it_was_then(told, store):

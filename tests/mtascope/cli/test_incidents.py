@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from mtascope.cli import incidents
 
 ROW = {
+    "kind": "bounce_spike",
     "provider": "gmail",
     "scope": {"tenant": "acme"},
     "began": "2026-05-28T10:00:00.000000Z",
