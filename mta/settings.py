@@ -107,6 +107,14 @@ class MtaSettings(BaseModel):
 
     # Mail in
     listen: tuple[Listen, ...] = (("127.0.0.1", 2525),)
+    listen_submission: tuple[Listen, ...] = ()
+    """Submission with STARTTLS (port 587): no mail without a login."""
+    listen_tls: tuple[Listen, ...] = ()
+    """Submission with TLS from the first byte (port 465): no mail without a login."""
+    users: Path | None = None
+    """File of names and scrypt hashes; whoever logs in may send to anywhere."""
+    max_failed_logins: Count = 10
+    """Of one client address in ten minutes; five times as many for one name."""
     reuse_port: bool = False
     """Let several workers share the ports."""
     relay_networks: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -192,4 +200,6 @@ class MtaSettings(BaseModel):
     def _certificate_with_key(self) -> MtaSettings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key: set both or none")
+        if (self.listen_submission or self.listen_tls) and not (self.tls_certificate and self.users):
+            raise ValueError("listen_submission and listen_tls need tls_certificate, tls_key and users")
         return self

@@ -37,8 +37,10 @@ from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
 from mta.queue.spool import Recovery, Spool
 from mta.settings import Endpoint, MtaSettings
-from mta.smtp.listener import Listener
+from mta.smtp.listener import Door, Listener
+from mta.smtp.login import Login
 from mta.smtp.reception import Feedback, Reception
+from mta.smtp.users import FailureLimit, Users
 
 __all__ = ["Worker", "WorkerPaths", "run", "system_clock"]
 
@@ -133,8 +135,13 @@ class Worker:
 
     def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
         settings = self._settings
+        login = None
+        if settings.users is not None:
+            most = settings.max_failed_logins
+            by_name = FailureLimit(self._clock, most=5 * most)
+            login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
         signers = Signers(map(Signer.load, settings.dkim))
-        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback)
+        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback, login)
 
         def refused(record: LogRecord) -> None:
             self.spool.record_soon([record])
@@ -151,6 +158,11 @@ class Worker:
     def addresses(self) -> list[Endpoint]:
         """Where SMTP is spoken."""
         return self._listener.addresses
+
+    @property
+    def doors(self) -> dict[Door, list[Endpoint]]:
+        """All sockets, by what they are for."""
+        return self._listener.doors
 
     async def start(self) -> Recovery:
         """Recover, then deliver, then listen."""

@@ -61,9 +61,8 @@ def line_ends_are_clean(content: bytes) -> bool:
     return content.count(b"\n") == pairs == content.count(b"\r")
 
 
-def received_field(client: Hop, hostname: str, queue_id: str, when: int, *, utf8: bool) -> bytes:
-    """Our trace field (RFC 5321 section 4.4), with the protocol name of RFC 3848 and RFC 6531."""
-    protocol = ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if client.tls else "")
+def received_field(client: Hop, hostname: str, queue_id: str, when: int, protocol: str) -> bytes:
+    """Our trace field (RFC 5321 section 4.4)."""
     name = _UNPRINTABLE.sub("?", client.name[:255]) or "unknown"
     date = _date(when // SECOND)
     return (

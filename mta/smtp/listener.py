@@ -6,6 +6,9 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import Any
 
 from mta.control.record import Hop, Recorder
 from mta.errors import ListenError
@@ -20,10 +23,21 @@ from mta.smtp.access import Admission
 from mta.smtp.reception import Reception
 from mta.smtp.session import Session
 
-__all__ = ["Listener"]
+__all__ = ["Door", "Listener"]
 
 _PATH = re.compile(r"<([^<>]*)>")
 _POLL = 0.02
+_HANDSHAKE = 10.0
+
+
+class Door(Enum):
+    """What a socket is for (RFC 8314 for the last two)."""
+
+    RELAY = "smtp"
+    SUBMISSION = "submission"
+    """STARTTLS, and no mail without a login."""
+    TLS = "submissions"
+    """TLS from the first byte, and no mail without a login."""
 
 
 class Listener:
@@ -54,7 +68,7 @@ class Listener:
         self._tls = _server_context(settings)
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
-        self.addresses: list[Endpoint] = []
+        self.doors: dict[Door, list[Endpoint]] = {}
 
     @property
     def connections(self) -> int:
@@ -63,17 +77,36 @@ class Listener:
 
     async def start(self) -> None:
         """Open the sockets; `addresses` then says which ports they got. Raises `ListenError`."""
+        for kind, endpoints in self._doors():
+            for endpoint in endpoints:
+                await self._open(kind, endpoint)
+
+    def _doors(self) -> tuple[tuple[Door, tuple[Endpoint, ...]], ...]:
+        settings = self._settings
+        return (
+            (Door.RELAY, settings.listen),
+            (Door.SUBMISSION, settings.listen_submission),
+            (Door.TLS, settings.listen_tls),
+        )
+
+    async def _open(self, door: Door, endpoint: Endpoint) -> None:
+        host, port = endpoint
         loop = asyncio.get_running_loop()
-        for host, port in self._settings.listen:
-            try:
-                server = await loop.create_server(
-                    self._session, host, port, reuse_port=self._settings.reuse_port or None, backlog=1024
-                )
-            except OSError as error:
-                what = f"cannot listen: {error.strerror or error}"
-                raise ListenError(what, where=f"{host}:{port}", remedy="set mta.listen or --listen") from error
-            self._servers.append(server)
-            self.addresses += [socket.getsockname()[:2] for socket in server.sockets]
+        options: dict[str, Any] = {"reuse_port": self._settings.reuse_port or None, "backlog": 1024}
+        if door is Door.TLS:
+            options |= {"ssl": self._tls, "ssl_handshake_timeout": _HANDSHAKE}
+        try:
+            server = await loop.create_server(partial(self._session, door), host, port, **options)
+        except OSError as error:
+            what = f"cannot listen: {error.strerror or error}"
+            raise ListenError(what, where=f"{host}:{port}", remedy="set mta.listen or --listen") from error
+        self._servers.append(server)
+        self.doors[door] = self.doors.get(door, []) + [socket.getsockname()[:2] for socket in server.sockets]
+
+    @property
+    def addresses(self) -> list[Endpoint]:
+        """Where SMTP is spoken between servers."""
+        return self.doors.get(Door.RELAY, [])
 
     async def stop(self, grace: float) -> None:
         """Take no more connections, tell idle clients to go, and wait at most `grace` seconds for mail under way."""
@@ -89,7 +122,7 @@ class Listener:
                 return
             await asyncio.sleep(_POLL)
 
-    def _session(self) -> Session:
+    def _session(self, door: Door) -> Session:
         return Session(
             self._reception,
             self,
@@ -99,7 +132,8 @@ class Listener:
             ident="ESMTP mtascope",
             data_size_limit=self._settings.max_message_bytes,
             timeout=self._settings.command_timeout,
-            tls_context=self._tls,
+            tls_context=None if door is Door.TLS else self._tls,
+            needs_login=door is not Door.RELAY,
             loop=asyncio.get_running_loop(),
         )
 
@@ -141,6 +175,10 @@ def _reason(reply: SmtpReply) -> str:
     status = str(reply.enhanced or "")
     words = {
         "5.7.1": "relay-denied",
+        "5.7.8": "login",
+        "4.7.0": "login",
+        "5.7.11": "login",
+        "5.7.0": "login",
         "4.3.1": "no-space",
         "4.3.2": "log-backlog",
         "4.5.3": "too-many-recipients",

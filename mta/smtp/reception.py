@@ -25,6 +25,7 @@ from mta.queue.naming import is_label, queue_name
 from mta.queue.spool import Spool
 from mta.settings import MtaSettings
 from mta.smtp.headers import HeaderFacts, line_ends_are_clean, read_header, received_field
+from mta.smtp.login import MECHANISMS, Login
 from mta.smtp.session import Session
 
 __all__ = ["Feedback", "Reception"]
@@ -51,17 +52,30 @@ class Reception:
     clock: Clock
     signers: Signers
     feedback: Feedback | None = None
+    login: Login | None = None
 
     # aiosmtpd's hooks
 
     async def handle_EHLO(  # noqa: N802
         self, server: Session, session: Any, envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
-        """Offer what we keep; authentication is not among it yet."""
-        del server, envelope
+        """Offer what we keep."""
+        del envelope
         session.host_name = hostname
         kept = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
+        if self.login is not None and server.is_encrypted:
+            kept.append(f"250-AUTH {' '.join(MECHANISMS)}")
         return [*kept, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+
+    async def handle_AUTH(self, server: Session, session: Any, envelope: Any, args: list[str]) -> str | None:  # noqa: N802
+        """Let the client prove who it is."""
+        del session, envelope
+        return await self.login.attempt(server, args) if self.login else "502 5.5.1 Nobody can log in here"
+
+    @property
+    def offers_login(self) -> bool:
+        """Whether anybody can log in."""
+        return self.login is not None
 
     async def handle_RCPT(  # noqa: N802
         self, server: Session, session: Any, envelope: Any, address: str, options: list[str]
@@ -144,7 +158,7 @@ class Reception:
         ours = [address for address in envelope.rcpt_tos if self._is_feedback(address)]
         queued = [address for address in envelope.rcpt_tos if not self._is_feedback(address)]
         ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
-        trace = received_field(client, self.settings.hostname, ids[0], now, utf8=envelope.smtp_utf8)
+        trace = received_field(client, self.settings.hostname, ids[0], now, _protocol(server, envelope))
         body = b"".join((trace, self.signers.signatures(envelope.content, now), envelope.content))
         shared = Envelope(
             sender="" if envelope.mail_from == "<>" else envelope.mail_from,
@@ -185,6 +199,12 @@ class Reception:
 
     def _is_feedback(self, recipient: str) -> bool:
         return canonical_domain(recipient.rpartition("@")[2]) in self.settings.feedback_domains
+
+
+def _protocol(server: Session, envelope: Any) -> str:
+    """The name of what was spoken, for the trace field (RFC 3848, RFC 6531)."""
+    name = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP"
+    return name + ("S" if server.is_encrypted else "") + ("A" if server.user else "")
 
 
 def hop_of(server: Session, session: Any) -> Hop:

@@ -8,6 +8,7 @@ What is added to the stock class, and why:
   another form goes the stock way, which is also what the tests compare the fast road with;
 - commands and messages are read from a buffer of our own (`Inbox`, `read_body`), which bounds memory;
 - DATA has its own time limit; time-outs are announced with 421 instead of a silent close, by one timer a session;
+- AUTH is `Login`'s; what follows the mechanism's name is never shown to anybody;
 - a connection over the limits is answered 421 and closed before it costs a session.
 """
 
@@ -83,6 +84,10 @@ class SessionOwner(Protocol):
 class Policy(Protocol):
     """What a session's handler decides at once, besides aiosmtpd's hooks."""
 
+    @property
+    def offers_login(self) -> bool:
+        """Whether anybody can log in."""
+
     def answer_recipient(self, server: Session, envelope: Envelope, address: str) -> str:
         """Answer RCPT; a positive answer has added the recipient to the envelope."""
 
@@ -94,10 +99,18 @@ class Session(SMTP):
     """
 
     def __init__(
-        self, handler: Policy, owner: SessionOwner, *, max_line: int, data_timeout: float, **options: Any
+        self,
+        handler: Policy,
+        owner: SessionOwner,
+        *,
+        max_line: int,
+        data_timeout: float,
+        needs_login: bool = False,
+        **options: Any,
     ) -> None:
         self.line_length_limit = max_line + 1
-        super().__init__(handler, enable_SMTPUTF8=True, **options)
+        super().__init__(handler, enable_SMTPUTF8=True, auth_require_tls=False, **options)  # Login requires it
+        self._auth_required = needs_login
         self._inbox = Inbox()
         self._owner = owner
         self._policy = handler
@@ -109,15 +122,20 @@ class Session(SMTP):
         self._bogus = 0
         self.client_ip = ""
         self.may_relay = False
+        self.user: str | None = None
+        self.failed_logins = 0
         self.in_data = False
         self.session_id = str(uuid4())
         self._smtp_methods = {
-            name: self._remembering(name, method) for name, method in self._smtp_methods.items() if name != "AUTH"
+            name: self._remembering(name, method)
+            for name, method in self._smtp_methods.items()
+            if name != "AUTH" or handler.offers_login
         }
 
     def _remembering(self, name: str, method: _Command) -> _Command:
         async def run(arg: str | None) -> None:
-            self._command, self._line = name, f"{name} {arg}" if arg else name
+            shown = arg.partition(" ")[0] if arg and name == "AUTH" else arg  # the rest of AUTH is a secret
+            self._command, self._line = name, f"{name} {shown}" if shown else name
             try:
                 await method(arg)
             finally:
@@ -140,6 +158,20 @@ class Session(SMTP):
             return
         self._admitted = True
         super().connection_made(transport)
+        cipher = transport.get_extra_info("cipher")
+        if cipher and self.session is not None:  # TLS from the first byte
+            self.session.ssl = {"cipher": cipher}
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the client speaks TLS."""
+        return self.session is not None and self.session.ssl is not None
+
+    def logged_in(self, user: str) -> None:
+        """The client has proved to be this user, who may send to anywhere."""
+        self.user, self.may_relay = user, True
+        if self.session is not None:
+            self.session.authenticated = True
 
     def _cb_client_connected(self, reader: Any, writer: asyncio.StreamWriter) -> None:
         del reader  # nothing is fed to it
@@ -219,6 +251,8 @@ class Session(SMTP):
         envelope, session = self.envelope, self.session
         if envelope is None or session is None or not session.host_name or not self._tls_handshake_okay:
             return False
+        if self._auth_required and not session.authenticated:
+            return False
         if envelope.mail_from and (found := _RCPT.fullmatch(line)):
             answer = self._policy.answer_recipient(self, envelope, found[1].decode())
         elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._takes(found[2]):
@@ -279,7 +313,9 @@ class Session(SMTP):
         if self._command not in _WITHOUT_ENHANCED or text[:1] in "45":
             text = _with_enhanced(text)
         self._send(text, self._line)
-        if not self._has_room():
+        if text.startswith("421") and self.transport is not None:
+            self.transport.close()
+        elif not self._has_room():
             await self._writer.drain()
 
     def _send(self, text: str, line: str | bytes) -> None:

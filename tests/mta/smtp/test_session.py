@@ -24,6 +24,7 @@ class Everybody:
 
     def __init__(self):
         self.seen = []
+        self.offers_login = False
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802
         session.host_name = hostname
