@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from collector.batching import BatchLimits
+from collector.formats.stamps import zone_named
 from collector.metrics import CollectorHealth
 from collector.pipeline import Pipeline, Reading, Timing
 from collector.settings import CollectorSettings
@@ -144,6 +145,8 @@ def reading(settings: CollectorSettings) -> Reading:
     return Reading(
         format=settings.format,
         node=settings.node,
+        zone=zone_named(settings.timezone),
+        year=settings.year,
         limits=BatchLimits(settings.batch_records, settings.batch_bytes, settings.batch_age_s),
         kept_bytes=settings.quarantine_bytes,
         max_retry_s=settings.max_retry_s,

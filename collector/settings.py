@@ -7,8 +7,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 
+from collector.formats.stamps import zone_named
 from collector.framing.compression import MAX_WINDOW_BYTES
 from collector.framing.lines import MAX_LINE_BYTES
 from collector.quarantine import KEPT_BYTES
@@ -147,6 +148,10 @@ class CollectorSettings(BaseModel):
     """The dialect of those logs, as `--format` takes it."""
     node: str = Field(default_factory=socket.gethostname, max_length=255)
     """Names the node of records that do not name theirs."""
+    timezone: str = ""
+    """The zone of time stamps that do not tell theirs (`Europe/Berlin`, `UTC`); empty: that of this machine."""
+    year: int | None = Field(default=None, ge=1970, le=9000)
+    """The year in which logs begin whose time stamps have none; else the latest year that is not in the future."""
     poll_interval_s: float = Field(default=0.5, ge=0.01, le=60)
     """How often followed folders are looked at."""
     idle_close_s: float = Field(default=60, ge=1)
@@ -173,3 +178,9 @@ class CollectorSettings(BaseModel):
     elasticsearch: ElasticsearchSettings | None = None
     syslog: SyslogSettings | None = None
     otlp: OtlpSettings | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        zone_named(name)
+        return name

@@ -7,14 +7,15 @@ logs older than a year, for which the year can be given. Then the turn of the ye
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collector.formats.context import Context
 from collector.quarantine import Reason
 from mta.events.errors import ParseError
 from mta.events.instants import DAY, from_datetime
 
-__all__ = ["Stamps"]
+__all__ = ["Stamps", "zone_named"]
 
 _MONTHS = {
     name: number
@@ -25,6 +26,18 @@ _HALF_A_YEAR = 6  # months
 _MAX_YEAR = 9000
 
 
+def zone_named(name: str) -> tzinfo | None:
+    """The zone of that name (`Europe/Berlin`); None, which means this machine's, for "". Raises ValueError."""
+    if not name:
+        return None
+    if name.upper() in {"UTC", "GMT", "Z"}:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone {name[:64]!r}; write it as Europe/Berlin or UTC") from None
+
+
 class Stamps:
     """Reads the stamps of one source. Most lines of a busy log share theirs with the line before: that one is kept."""
 
@@ -32,7 +45,7 @@ class Stamps:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._text = ""
+        self._text = "\n"  # no stamp
         self._instant = 0
         self._year = context.year
         self._month = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from io import FileIO
 from typing import Any
@@ -13,6 +14,7 @@ import orjson
 
 from collector.formats.registry import AUTO, format_names
 from collector.ingest import ingest_paths, ingest_stream
+from collector.lookback import LookBack
 from collector.settings import CollectorSettings
 from mta.events.address import split_address
 from mta.events.event import Event
@@ -21,6 +23,9 @@ from mta.events.intake import Batch, Checkpoint, Receipt
 from mta.events.provider import OTHER
 from mtascope.output import Exit, say
 from mtascope.resources import provider_map, reply_classifier
+
+_NOT_UNDERSTOOD = ("unrecognised", "recipients-unknown")
+"""Kinds of records that may be about mail and gave no event."""
 
 __all__ = ["EventPrinter", "command", "event_fields"]
 
@@ -34,19 +39,35 @@ __all__ = ["EventPrinter", "command", "event_fields"]
     show_default=True,
     help="The dialect of the log.",
 )
+@click.option("--year", type=click.IntRange(1970, 9000), help="The year the log begins in, where its stamps have none.")
+@click.option(
+    "--timezone", default="", metavar="ZONE", help="The zone of stamps that tell none (default: this machine's)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Accepted for symmetry: the output is always NDJSON.")
 @click.argument("paths", metavar="[PATH|-]...", nargs=-1)
-def command(paths: tuple[str, ...], *, format_name: str, as_json: bool) -> Exit:  # noqa: ARG001
+def command(
+    paths: tuple[str, ...],
+    *,
+    format_name: str,
+    year: int | None,
+    timezone: str,
+    as_json: bool,  # noqa: ARG001
+) -> Exit:
     """Print the events in logs, with recipients in clear; nothing is stored.
 
-    Reads files, folders or standard input (-), plain or zstd. Lines that cannot be read are named on standard error.
+    Reads files, folders or standard input (-), plain or compressed. Lines that cannot be read are named on standard
+    error. What a log tells of a message once (sender, size, Message-ID) is filled into the events that follow it.
 
-    Example: mtascope parse --format kumomta /var/log/kumomta | jq -r .type
+    Example: mtascope parse --format postfix /var/log/mail.log | jq -r .type
     """
-    settings = CollectorSettings(format=format_name, node="")
+    try:
+        settings = CollectorSettings(format=format_name, node="", year=year, timezone=timezone)
+    except ValueError as error:
+        raise click.BadParameter(f"no time zone {timezone!r}", param_hint="--timezone") from error
     printer = EventPrinter()
     try:
         receipt = _read(paths or ("-",), printer, settings)
+        printer.finish()
     except BrokenPipeError:  # the reader has seen enough (`| head`)
         sys.stdout = None
         return Exit.DONE
@@ -60,25 +81,34 @@ class EventPrinter:
     def __init__(self) -> None:
         self.events = 0
         self.ignored: Counter[str] = Counter()
+        self._look_back = LookBack()
 
     def load(self, batch: Batch) -> Receipt:
         """Print the batch; every understood record counts as stored."""
-        lines = [orjson.dumps(event_fields(event)) for events in batch.records for event in events]
-        if lines:
-            sys.stdout.buffer.write(b"\n".join(lines) + b"\n")
-            sys.stdout.buffer.flush()
+        printed = self._print(self._look_back.complete(event for events in batch.records for event in events))
         paths = {checkpoint.source: checkpoint.path for checkpoint in batch.checkpoints}
         for refused in batch.quarantined:
             say(f"{paths.get(refused.source, '-')}: byte {refused.offset}: {refused.reason}: {refused.detail}")
-        self.events += len(lines)
         self.ignored.update(batch.ignored)
         return Receipt(
             received=batch.received,
             stored=len(batch.records),
             quarantined=len(batch.quarantined),
             ignored=sum(batch.ignored.values()),
-            events_stored=len(lines),
+            events_stored=printed,
         )
+
+    def finish(self) -> None:
+        """Print what waited for more to be told of it."""
+        self._print(self._look_back.rest())
+
+    def _print(self, events: Iterable[Event]) -> int:
+        lines = [orjson.dumps(event_fields(event)) for event in events]
+        if lines:
+            sys.stdout.buffer.write(b"\n".join(lines) + b"\n")
+            sys.stdout.buffer.flush()
+        self.events += len(lines)
+        return len(lines)
 
     def checkpoint(self, source: str) -> Checkpoint | None:  # noqa: ARG002 - nothing is remembered
         """Nothing was ever read."""
@@ -147,6 +177,11 @@ def _read(paths: tuple[str, ...], printer: EventPrinter, settings: CollectorSett
 
 
 def _summarise(receipt: Receipt, printer: EventPrinter) -> None:
+    """Counts by kind, and how many of the lines that are about mail were understood."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(printer.ignored.items()))
     ignored = f"{receipt.ignored} ignored" + (f" ({kinds})" if kinds else "")
     say(f"{receipt.received} records: {printer.events} events, {ignored}, {receipt.quarantined} refused")
+    missed = receipt.quarantined + sum(printer.ignored[kind] for kind in _NOT_UNDERSTOOD)
+    about_mail = receipt.stored + missed
+    if about_mail:
+        say(f"{receipt.stored / about_mail:.2%} of {about_mail} records about mail understood")

@@ -79,7 +79,6 @@ def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
             peer_host=host,
             peer_ip=ip,
             tls_version=fields.tls,
-            original_recipient=parent if parent and parent != recipient else None,
         ),
     )
 
@@ -115,7 +114,6 @@ def failed(line: Line, kind: EventType, recurrence: Recurrence) -> Outcome:
             peer_host=host or said_host,
             peer_ip=ip or said_ip,
             tls_version=fields.tls,
-            original_recipient=parent if parent and parent != recipient else None,
         ),
     )
 

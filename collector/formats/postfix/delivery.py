@@ -24,7 +24,7 @@ __all__ = ["Relay", "read_status"]
 
 _STATUS_LINE = re.compile(
     r"(?P<id>[0-9A-Za-z]{5,32}): to=(?:<(?P<to>.*?)>|(?P<bare>[^\s,]*)), "
-    r"(?:orig_to=(?:<(?P<orig>.*?)>|(?P<bareorig>[^\s,]*)), )?"
+    r"(?:orig_to=(?:<.*?>|[^\s,]*), )?"
     r"relay=(?P<relay>[^,]*), (?:[a-z_]+=[^,]*, )*?delay=(?P<delay>[\d.]+), (?:delays=(?P<delays>[\d./]+), )?"
     r"(?:[a-z_]+=[^,]*, )*?(?:dsn=(?P<dsn>\d\.\d{1,3}\.\d{1,3}), )?(?:[a-z_]+=[^,]*, )*?"
     r"status=(?P<status>[A-Za-z-]+)(?: \((?P<text>.*)|$)",
@@ -75,7 +75,7 @@ def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None) -
     found = _STATUS_LINE.match(entry.body)
     if not found:
         raise ParseError("a status line in no known form", reason=Reason.MALFORMED)
-    queue_id, to, bare, orig, bare_orig, next_hop, delay, _delays, dsn, status, text = found.groups()
+    queue_id, to, bare, next_hop, delay, _delays, dsn, status, text = found.groups()
     event_type = _TYPES.get(status.lower())
     if event_type is None:
         if status.lower().startswith(("deliverable", "undeliverable")):
@@ -101,7 +101,6 @@ def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None) -
             peer_host=relay.host or answer.host,
             peer_ip=relay.ip or answer.ip,
             tls_version=encrypted[1] if encrypted and encrypted[0] == next_hop else None,
-            original_recipient=orig or bare_orig or None,
             successor_id=successor,
         ),
     )
