@@ -7,18 +7,16 @@ that holds the records before it (promise 3); a source's own order is kept withi
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Protocol
-from zlib import crc32
 
+from collector.arrivals import Arrivals, Place
 from collector.batching import BatchBuilder, BatchLimits
 from collector.formats.context import Context
 from collector.formats.outcome import LineParser
 from collector.formats.registry import AUTO, open_parser
-from collector.formats.shipped import unwrap
 from collector.framing.lines import Lines, Rest, Spoiled
 from collector.framing.lines import Piece as FilePiece
 from collector.framing.parcels import Arrival
@@ -31,8 +29,6 @@ from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
 __all__ = ["Pipeline", "Reading", "Source", "Timing"]
 
 _FIRST_RETRY_S = 0.1
-_MAX_SHIPPED_SOURCES = 4096
-"""Parsers kept for logs that others ship; the one that was silent for longest is forgotten first."""
 
 Piece = FilePiece | Arrival
 
@@ -93,8 +89,7 @@ class Pipeline:
         self._builder = BatchBuilder(road, reading.limits)
         self._begun = 0.0
         self._parsers: dict[str, LineParser] = {}
-        self._shipped: OrderedDict[tuple[str, str], LineParser] = OrderedDict()
-        """Parsers by host and path, for what comes in parcels."""
+        self._arrivals = Arrivals(self._parser_for, reading.kept_bytes)
         self._reached: dict[str, Checkpoint] = {}
         """The last checkpoint of each unfinished source, so that a quiet one is not written again and again."""
         self._context = Context(reading.node, reading.zone, reading.year, timing.now)
@@ -171,40 +166,23 @@ class Pipeline:
                 self._hand_over(file, offset)
 
     def _take_arrival(self, file: Source, piece: Arrival) -> None:
-        """Records that others shipped. A refused one is known by where it stood there, so that it is refused once."""
+        """Records that others shipped."""
         builder, offset = self._builder, piece.offset
         for raw in piece.parcel.records:
-            source, place, line = file.source, offset, raw
-            try:
-                shipped = unwrap(raw, piece.parcel)
-                line = shipped.line
-                if shipped.offset is not None:  # the content is part of the name: a path and an offset are used again
-                    source = f"shipped:{shipped.host}:{shipped.path}:{crc32(line):08x}"
-                    place = shipped.offset + (offset - piece.offset if piece.parcel.offset is not None else 0)
-                outcome = self._shipped_parser(shipped.host, shipped.path)(line)
-            except ParseError as error:
-                refusal = refused(source, place, line, error, keep=self._reading.kept_bytes)
-                builder.refuse(replace(refusal, size=piece.parcel.size or refusal.size))
+            outcome = self._arrivals.read(raw, piece.parcel, Place(file.source, offset), offset - piece.offset)
+            if isinstance(outcome, tuple):
+                builder.add(outcome, len(raw))
+            elif isinstance(outcome, Quarantined):
+                builder.refuse(outcome)
             else:
-                if isinstance(outcome, tuple):
-                    builder.add(outcome, len(line))
-                else:
-                    builder.ignore(outcome.kind, len(line))
+                builder.ignore(outcome.kind, len(raw))
             offset += len(raw) + 1
             if builder.is_full and offset < piece.end:
                 self._hand_over(file, offset)
 
-    def _shipped_parser(self, host: str, path: str) -> LineParser:
-        parser = self._shipped.get((host, path))
-        if parser is None:
-            parser = self._shipped[host, path] = open_parser(
-                self._reading.format, replace(self._context, node=host or self._context.node)
-            )
-            if len(self._shipped) > _MAX_SHIPPED_SOURCES:
-                self._shipped.popitem(last=False)
-        else:
-            self._shipped.move_to_end((host, path))
-        return parser
+    def _parser_for(self, host: str) -> LineParser:
+        """A parser for a log of that host."""
+        return open_parser(self._reading.format, replace(self._context, node=host or self._context.node))
 
     def _take_rest(self, file: Source, piece: Rest, parse: LineParser) -> None:
         """A last line without its LF: a record if it reads as one, else cut off."""
