@@ -26,6 +26,7 @@ from dmarc.failure import is_failure_report
 from dmarc.limits import Limits
 from dmarc.mailbox.mbox import split_mbox
 from dmarc.reports import ReportKind
+from dmarc.values import printable
 from mta.events.errors import LimitExceeded, ParseError
 from mta.events.mail.message import Part, read_message
 
@@ -51,7 +52,6 @@ _FOREIGN = {
 }
 _MAIL = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,76}:")
 _BASE64 = re.compile(rb"(?:H4sI|UEsD|PD94|PGZl)[A-Za-z0-9+/=\r\n]*\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _QUIET = frozenset({"no-report", "empty", "unsupported"})
 """Reasons that are not worth a word about one part when another part is a report."""
 
@@ -126,7 +126,7 @@ class _Place:
             raise LimitExceeded(f"nested more than {self.limits.nesting} deep")
         if name is None:
             return replace(self, depth=self.depth + 1)
-        member = "/".join(part for part in (self.member, _CONTROL.sub("", name)[:200]) if part)
+        member = "/".join(part for part in (self.member, printable(name)[:200]) if part)
         return replace(self, member=member, depth=self.depth + 1, deviations=Deviations(self.deviations))
 
 

@@ -16,11 +16,23 @@ from dmarc.reports import AuthKind, AuthResult, Disposition, Result
 from mta.events.address import canonical_domain
 from mta.events.instants import DAY, SECOND, from_datetime
 
-__all__ = ["COUNT_LIMIT", "aligned", "auth_result", "count", "disposition", "domain", "instant", "source_ip", "token"]
+__all__ = [
+    "COUNT_LIMIT",
+    "aligned",
+    "auth_result",
+    "count",
+    "disposition",
+    "domain",
+    "instant",
+    "printable",
+    "source_ip",
+    "token",
+]
 
 COUNT_LIMIT = 10**12
 """Messages in one record; no receiver has so many, and sums of a million records still fit 64 bits."""
 
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _PADDED = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _INTEGER = re.compile(r"[+-]?\d{1,20}(?:\.0*)?")
 _DOMAIN_LENGTH = 255
@@ -39,6 +51,11 @@ _SYNONYMS = {
 }
 """`error` and `unknown` are the names that drafts of SPF (before RFC 4408) gave to temperror and permerror."""
 _DISPOSITIONS = {disposition.value: disposition for disposition in Disposition}
+
+
+def printable(text: str) -> str:
+    """Without what could drive a terminal or turn the direction of writing: for names that strangers chose."""
+    return _UNPRINTABLE.sub("", text)
 
 
 def token(text: str | None) -> str | None:

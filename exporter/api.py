@@ -92,6 +92,7 @@ class Backend:
     erase: Callable[[str], dict[str, Any]]
     report: Callable[[int, int], dict[str, Any]]
     dmarc_ingest: Callable[[list[str]], dict[str, Any]]
+    dmarc_advice: Callable[[str, int, int | None], dict[str, Any]]
 
 
 class ReportsRequest(BaseModel):
@@ -133,6 +134,7 @@ def create_api(backend: Backend, settings: HttpSettings, version: str) -> FastAP
     _guard(app, settings)
     _answers(app, backend)
     _actions(app, backend)
+    _dmarc(app, backend)
     app.get("/metrics", include_in_schema=False)(_metrics(backend.page))
     console = files("exporter") / "console" / "static"
     app.mount("/", StaticFiles(directory=str(console), html=True), name="console")
@@ -258,6 +260,18 @@ def _answers(app: FastAPI, backend: Backend) -> None:
     def queues(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> list[dict[str, Any]]:
         """The domains with the most recipients in flight, their age and their last reply."""
         return [asdict(found) for found in waiting(backend.store, limit)]
+
+
+def _dmarc(app: FastAPI, backend: Backend) -> None:
+
+    @app.get("/v1/dmarc/advice")
+    def advice(
+        domain: Annotated[str, Query(min_length=1, max_length=255)],
+        days: Annotated[int, Query(ge=1, le=400)] = 30,
+        until: Moment = None,
+    ) -> dict[str, Any]:
+        """Whether a domain's DMARC policy may be made stricter, what stands in the way, and who sends in its name."""
+        return backend.dmarc_advice(domain, days, None if until is None else from_datetime(until))
 
 
 def _actions(app: FastAPI, backend: Backend) -> None:

@@ -9,14 +9,19 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from analytics.dmarc_questions import coverage, own_addresses, published_policy, source_traffic
 from analytics.dmarc_store import DmarcStore
 from analytics.store import Store
+from dmarc.advisor import Coverage, advise
 from dmarc.ingest import ReportIngest, ingest_files
 from dmarc.mailbox.folder import find_files
+from dmarc.senders import OwnAddress, ServiceMap, SourceTraffic, identify
+from mta.events.address import canonical_domain
+from mta.events.instants import DAY, format_instant
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
 
-__all__ = ["ingest_reports"]
+__all__ = ["advice_answer", "ingest_reports"]
 
 
 def ingest_reports(
@@ -28,3 +33,33 @@ def ingest_reports(
         taken = ReportIngest(reports, load_keyring(settings.folder.keys), store.clock, settings.dmarc)
         ingest_files(chain.from_iterable(map(find_files, paths)), taken, progress or (lambda *_: None))
     return asdict(taken.receipt) | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def advice_answer(store: Store, domain: str, days: int, until: int | None = None) -> dict[str, Any]:
+    """Whether the policy of a domain may be made stricter, by `days` of reports: what `dmarc advise --json` prints."""
+    name = canonical_domain(domain)
+    end = _next_midnight(store.clock() if until is None else until)
+    begin = end - days * DAY
+    own = {
+        address: OwnAddress(used["source"], used["pool"], used["node"])
+        for address, used in own_addresses(store, begin).items()
+    }
+    services = ServiceMap.shipped()
+    traffic = [_traffic(row) for row in source_traffic(store, name, begin, end)]
+    advice = advise(
+        name,
+        published_policy(store, name).get("p"),
+        [(item, identify(item, name, services, own)) for item in traffic],
+        Coverage(**coverage(store, name, begin, end)),
+        end,
+    )
+    return asdict(advice) | {"since": format_instant(begin), "until": format_instant(end)}
+
+
+def _traffic(row: dict[str, Any]) -> SourceTraffic:
+    lists = {name: tuple(sorted(row[name])) for name in ("signers", "senders", "broken_signers")}
+    return SourceTraffic(**(row | lists))
+
+
+def _next_midnight(moment: int) -> int:
+    return -(-moment // DAY) * DAY

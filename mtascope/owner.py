@@ -38,7 +38,7 @@ from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import format_instant
 from mta.events.intake import Receipt
 from mtascope import __version__
-from mtascope.dmarc_reports import ingest_reports
+from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.keys import load_keyring
 from mtascope.resources import provider_map, reply_classifier, taxonomy
 from mtascope.settings import Settings
@@ -153,6 +153,7 @@ class Owner:
             erase=lambda recipient: asdict(erase(self._store, recipient)),
             report=lambda since, until: report_answer(self._store, since, until, taxonomy()),
             dmarc_ingest=lambda paths: ingest_reports(self._store, self._settings, paths),
+            dmarc_advice=lambda domain, days, until: advice_answer(self._store, domain, days, until),
         )
         api = create_api(backend, http, __version__)
         at_api, at_metrics = _listen(http.host, http.port), _listen(http.metrics_host, http.metrics_port)

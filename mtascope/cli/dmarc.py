@@ -16,9 +16,10 @@ import click
 from dmarc.mailbox.folder import SourceFile, find_files
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
-from mta.events.instants import format_instant
+from dmarc.values import printable
+from mta.events.instants import format_instant, parse_instant
 from mtascope.client import connect
-from mtascope.dmarc_reports import ingest_reports
+from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.settings import load_settings
 
@@ -98,6 +99,57 @@ def ingest(
     else:
         say(", ".join(f"{name} {value}" for name, value in answer.items()))
     return Exit.REFUSED if answer["quarantined"] else Exit.DONE
+
+
+@command.command("advise")
+@click.argument("domain")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 400), help="How far back to look.")
+@click.option("--until", default=None, help="End of the period (RFC 3339); now unless told otherwise.")
+@data_option
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
+@json_option
+def advise(
+    domain: str, days: int, until: str | None, data_dir: str | None, config: str | None, *, as_json: bool
+) -> None:
+    """Say whether a domain's policy may be made stricter, and what stands in the way.
+
+    Example: mtascope dmarc advise example.com
+    """
+    settings = load_settings(config, data_dir)
+    end = None if until is None else _instant(until)
+    owner = connect(settings.folder)
+    if owner is not None:
+        answer: dict[str, Any] = owner.get("/v1/dmarc/advice", {"domain": domain, "days": days, "until": until})
+    else:
+        from mtascope.owner import open_store
+
+        with open_store(settings) as store:
+            answer = advice_answer(store, domain, days, end)
+    if as_json:
+        emit(answer)
+    else:
+        click.echo("\n".join(_advice_lines(answer)))
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise click.UsageError(f"{text!r} is no time: write RFC 3339, 2026-01-31T12:00:00Z") from error
+
+
+def _advice_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """The answer for people; names from reports lose what could drive a terminal."""
+    yield printable(answer["summary"])
+    yield f"{answer['messages']} messages on {answer['days']} days, {answer['passed']} pass DMARC."
+    for blocker in answer["blockers"]:
+        yield f"- {printable(blocker['text'])}"
+    for source in answer["sources"][:20]:
+        new = " (new)" if source["new"] else ""
+        yield printable(
+            f"  {source['kind']:<13} {source['name'][:40]:<40} {source['messages']:>9} messages, "
+            f"{source['failed']:>7} fail{new}"
+        )
 
 
 def _progress(path: str, files: int) -> None:

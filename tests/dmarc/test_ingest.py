@@ -20,6 +20,7 @@ from dmarc.settings import DmarcSettings
 from dmarc.store import ReportReceipt
 from mta.events.instants import parse_instant
 from mta.events.pseudonym import Keyring
+from mtascope.dmarc_reports import advice_answer
 from mtascope.resources import provider_map, reply_classifier, taxonomy
 
 NOW = parse_instant("2026-01-01T00:00:00Z")
@@ -222,3 +223,36 @@ def test_rows_have_the_columns_of_their_tables(store, read, report):
     assert len(record_rows(1, records)[0]) == columns["record"] - 3
     assert len(auth_rows(1, records)[0]) == columns["auth"]
     assert replace(ReportReceipt(), mails=1) + ReportReceipt(mails=1) == ReportReceipt(mails=2)
+
+
+class TestAdvice:
+    """The whole way from reports to an answer."""
+
+    UNTIL = parse_instant("2024-01-01T00:00:00Z")
+
+    def fill(self, ingest, report, record, days=20, **options):
+        start = self.UNTIL // 1_000_000 - days * 86_400
+        data = [
+            report([record(count=50), record(ip="192.0.2.99", count=7, evaluated="<policy_evaluated/>", auth="")],
+                   org=org, report_id=f"{org}{day}", begin=start + day * 86_400, end=start + day * 86_400 + 86_399)
+            for day in range(days)
+            for org in ("google.com", "yahoo.com")
+        ]  # fmt: skip
+        ingest(*data, **options)
+
+    def test_volumes_and_coverage_are_those_of_the_reports(self, ingest, store, report, record):
+        self.fill(ingest, report, record)
+        answer = advice_answer(store, "Example.COM", 30, self.UNTIL)
+        assert (answer["domain"], answer["policy"]) == ("example.com", "reject")
+        assert (answer["messages"], answer["passed"], answer["unknown"]) == (2_280, 2_000, 280)
+        assert (answer["days"], answer["reporters"]) == (20, {"google.com": 20, "yahoo.com": 20})
+
+    def test_forged_reports_change_no_advice(self, ingest, store, report, record, mail_of):
+        self.fill(ingest, report, record)
+        before = advice_answer(store, "example.com", 30, self.UNTIL)
+        forged = report([record(count=10**6, evaluated="<policy_evaluated/>")], report_id="x", begin=1_703_500_000)
+        head = "Authentication-Results: mx.ours.example; dmarc=fail\r\n"
+        mail = mail_of(("text/xml", "a.xml", forged), headers=head)
+        ingest(mail, trusted_authserv_ids=("mx.ours.example",))
+        assert store.query("SELECT count(*) FROM dmarc.report WHERE mail_auth = 'fail'") == [(1,)]
+        assert advice_answer(store, "example.com", 30, self.UNTIL) == before

@@ -69,6 +69,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         erase=lambda recipient: {"recipient": recipient},
         report=lambda since, until: {"since": since, "until": until},
         dmarc_ingest=lambda paths: {"paths": paths},
+        dmarc_advice=lambda domain, days, until: {"domain": domain, "days": days, "until": until},
     )
 
 
