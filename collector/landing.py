@@ -106,6 +106,7 @@ class Landing:
     def open(self) -> None:
         """Take the folder, complete what a crash left, and start writing."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(self.folder.parent)
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,11 +170,13 @@ class Landing:
     @property
     def used(self) -> int:
         """Bytes on disk or on their way to it."""
-        return self._others + self._queued + (self._segment.size if self._segment else 0)
+        segment = self._segment  # the writing thread may take it away meanwhile
+        return self._others + self._queued + (segment.size if segment else 0)
 
     def _measure(self) -> None:
         """See how much is on disk: the reader deletes without telling."""
-        own = self._segment.path if self._segment else None
+        segment = self._segment
+        own = segment.path if segment else None
         total = 0
         for path in segments(self.folder):
             if path != own:
@@ -258,11 +261,11 @@ class _Segment:
         """A new segment whose name is durable. Names sort by age and are never used again."""
         path = folder / f"{time.time_ns() // 1000:020d}-{secrets.token_hex(4)}.parcels"
         segment = cls(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), sync)
-        parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+            _sync_folder(folder)
+        except OSError:
+            segment.complete()
+            raise
         return segment
 
     @property
@@ -284,11 +287,20 @@ class _Segment:
 
     def complete(self) -> None:
         """Say that it will never grow. One that holds nothing goes."""
-        with suppress(OSError):
+        with suppress(OSError):  # what was acknowledged is synced; a failure here can at worst leave a name behind
             os.fchmod(self._descriptor, 0o400)
-        os.close(self._descriptor)
-        if not self.size:
-            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            if not self.size:
+                self.path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Names in it are durable when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _complete_after_crash(path: Path) -> None:

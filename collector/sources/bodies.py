@@ -22,6 +22,8 @@ from mta.events.errors import MtascopeError, ParseError
 __all__ = ["BodyLimits", "BodyRefused", "is_authorised", "line_parcels", "read_body", "record_parcels"]
 
 _STEP = 256 << 10
+_SLOW = 10
+"""A body may take this many times the longest pause in it."""
 
 
 class BodyRefused(MtascopeError):
@@ -85,11 +87,13 @@ async def read_body(request: Request, limits: BodyLimits, reservation: Reservati
 
 
 async def _chunks(request: Request, stall_s: float) -> AsyncIterator[bytes]:
-    """The body's chunks; each must come in time."""
+    """The body's chunks; each must come in time, and so must all of them together."""
     stream = request.stream()
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _SLOW * stall_s
     while True:
         try:
-            async with asyncio.timeout(stall_s):
+            async with asyncio.timeout_at(min(clock() + stall_s, deadline)):
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise BodyRefused(408, "the body did not come in time", "timeout") from None

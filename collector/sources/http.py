@@ -30,6 +30,8 @@ __all__ = ["Answer", "create_intake", "guarded", "land_all", "refusal"]
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
+_REPEATED_IF_CUT = frozenset({401, 408, 429})
+"""What a hook should come again for, once somebody has mended it or there is room."""
 _LINE_TYPES = frozenset({"text/plain", "application/x-ndjson", "application/jsonl"})
 _PATIENCE_S = 0.2
 
@@ -64,7 +66,7 @@ def create_intake(landing: Landing, hooks: Landing, settings: HttpIntakeSettings
             return JSONResponse({"accepted": await _land_patiently(hooks, parcels, request)})
 
         answer = await guarded(request, hooks, settings, budget, accept, check_room=False)
-        if answer.status_code in {408, 429}:
+        if answer.status_code in _REPEATED_IF_CUT:
             request.state.abort()
         return answer
 

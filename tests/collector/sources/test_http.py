@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import zlib
@@ -147,6 +148,26 @@ async def test_a_webhook_that_must_be_refused_is_cut_off_so_that_it_comes_again(
         await post(roads.url("http") + KUMOMTA, content=records(3000))
     answer = await post(roads.url("http") + KUMOMTA, content=records(3))
     assert answer.status_code == 200
+
+
+async def test_a_webhook_with_a_wrong_token_is_cut_off_so_that_it_comes_again(open_roads, post, records):
+    roads = await open_roads(http={"tokens": ["right"]})
+    with pytest.raises(httpx.TransportError):
+        await post(roads.url("http") + KUMOMTA, content=records(1), headers={"Authorization": "Bearer wrong"})
+    assert roads.health("http").refusals["unauthorised"] + roads.health("webhook").refusals["unauthorised"] == 1
+
+
+async def test_a_body_that_drips_is_cut_in_the_end(open_roads):
+    roads = await open_roads(http={"stall_s": 0.06})
+    _, writer = await asyncio.open_connection(*roads.at("http"))
+    writer.write(b"POST /v1/records HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(40):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.03)
+    assert roads.health("http").refusals["timeout"] == 1
+    writer.close()
 
 
 async def test_what_cannot_be_read_is_accepted_and_quarantined(open_roads, post, records):
