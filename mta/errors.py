@@ -4,6 +4,7 @@ SpoolError
     ├── SpoolFull         no room for another message           temporary
     ├── SpoolLocked       another worker has this spool open    temporary
     └── SpoolDamaged      bytes in the middle of the journal cannot be read; what can be read was kept
+InjectionRefused          a message handed in by HTTP is not taken
 ListenError               an address cannot be listened on      temporary
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from mta.events.errors import MtascopeError
 
-__all__ = ["ListenError", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolLocked"]
+__all__ = ["InjectionRefused", "ListenError", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolLocked"]
 
 
 class SpoolError(MtascopeError):
@@ -32,6 +33,10 @@ class SpoolLocked(SpoolError):
 
 class SpoolDamaged(SpoolError):
     """A range of a journal segment cannot be read. Its bytes were copied aside; everything else was recovered."""
+
+
+class InjectionRefused(MtascopeError):
+    """A message that was handed in by HTTP is not taken; the text is what an SMTP client would hear."""
 
 
 class ListenError(MtascopeError):

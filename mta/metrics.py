@@ -65,7 +65,7 @@ METRICS: tuple[Metric, ...] = (
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "messages_received_total": (("ESMTP",),),
+    "messages_received_total": (("ESMTP",), ("HTTP",)),
     "rejections_total": tuple(
         (reason,)
         for reason in (
@@ -93,6 +93,7 @@ _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
             "TransientFailure",
             "Bounce",
             "Expiration",
+            "AdminBounce",
             "Rejection",
             "Feedback",
             "OOB",
@@ -143,9 +144,9 @@ class MtaMetrics:
         """Read gauges from `state` at each scrape."""
         self.registry.register(_Live(state, self._started))
 
-    def received(self, messages: int) -> None:
-        """Messages were accepted by SMTP."""
-        self._hot["messages_received_total", "ESMTP"].inc(messages)
+    def received(self, messages: int, protocol: str = "ESMTP") -> None:
+        """Messages were accepted, by ESMTP or HTTP."""
+        self._hot["messages_received_total", protocol].inc(messages)
 
     def rejected(self, reason: str) -> None:
         """A command was refused."""

@@ -190,6 +190,8 @@ class MtaSettings(BaseModel):
     # The control API
     control_listen: Listen | None = None
     """TCP address of the control API, beside its unix socket."""
+    http_token: Path | None = None
+    """File with the token that injection and administration over TCP need; without it TCP offers neither."""
 
     @field_validator("feedback_domains")
     @classmethod

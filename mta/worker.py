@@ -19,7 +19,9 @@ from uuid import UUID, uuid4
 
 import orjson
 import prometheus_client
+from fastapi import FastAPI
 
+from mta.control.admin_api import admin_router
 from mta.control.api import ControlServer, control_app
 from mta.control.log_segment import find_leftovers
 from mta.control.log_writer import LogWriter
@@ -47,6 +49,7 @@ __all__ = ["Worker", "WorkerPaths", "run", "system_clock"]
 _LOG = logging.getLogger(__name__)
 _TOP_DOMAINS = 50
 _HOUSEKEEPING = 1.0
+_MIN_TOKEN = 16
 
 
 def system_clock() -> int:
@@ -117,8 +120,7 @@ class Worker:
             provider_label=provider_label,
         )
         self._listener = self._smtp_listener(recorder, SpoolIds(clock, source), feedback)
-        app = control_app(self.metrics, self.live, self.trouble)
-        self.control = ControlServer(app, paths.control, settings.control_listen)
+        self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -133,6 +135,20 @@ class Worker:
             flush_interval=self._settings.log_flush_interval,
         )
 
+    def _control_server(self) -> ControlServer:
+        settings = self._settings
+        token = _token(settings.http_token)
+
+        def app(*, over_tcp: bool) -> FastAPI:
+            limit = settings.max_message_bytes
+            wanted = token if over_tcp else None
+            router = admin_router(self._reception.inject, self._dispatcher, self._clock, body_limit=limit, token=wanted)
+            return control_app(self.metrics, self.live, self.trouble, None if over_tcp and token is None else router)
+
+        return ControlServer(
+            app(over_tcp=False), self._paths.control, settings.control_listen, tcp_app=app(over_tcp=True)
+        )
+
     def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
         settings = self._settings
         login = None
@@ -141,12 +157,14 @@ class Worker:
             by_name = FailureLimit(self._clock, most=5 * most)
             login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
         signers = Signers(map(Signer.load, settings.dkim))
-        reception = Reception(settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback, login)
+        self._reception = Reception(
+            settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback, login
+        )
 
         def refused(record: LogRecord) -> None:
             self.spool.record_soon([record])
 
-        return Listener(settings, reception, recorder, self.metrics, self._clock, refused)
+        return Listener(settings, self._reception, recorder, self.metrics, self._clock, refused)
 
     @property
     def vital(self) -> list[asyncio.Future[Any]]:
@@ -271,6 +289,18 @@ async def run(
         if part.done():
             await part
     await worker.stop()
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", where=f"mta.http_token {path}") from error
+    if len(token) < _MIN_TOKEN:
+        raise SettingsError(f"the token has less than {_MIN_TOKEN} characters", where=f"mta.http_token {path}")
+    return token
 
 
 def _dns(settings: MtaSettings) -> DnsResolver:

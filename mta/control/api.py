@@ -1,6 +1,6 @@
 """The control API of one worker: liveness as KumoMTA answers it, metrics, and a snapshot of the moment.
 
-It listens on a unix socket in the data directory and, if asked to, on loopback TCP. Nothing here changes anything.
+It listens on a unix socket in the data directory and, if asked to, on TCP. What changes anything is in `admin_api`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from mta.errors import ListenError
@@ -26,9 +26,20 @@ __all__ = ["ControlServer", "control_app"]
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def control_app(metrics: MtaMetrics, live: Callable[[], LiveState], trouble: Callable[[], str | None]) -> FastAPI:
-    """The API. `trouble` says in a few words why the worker cannot take mail now, or None."""
-    app = FastAPI(title="mtascope MTA worker", docs_url=None, redoc_url=None)
+def control_app(
+    metrics: MtaMetrics,
+    live: Callable[[], LiveState],
+    trouble: Callable[[], str | None],
+    admin: APIRouter | None = None,
+) -> FastAPI:
+    """The API. `trouble` says in a few words why the worker cannot take mail now, or None. `admin` changes things."""
+    app = FastAPI(title="mtascope MTA worker", docs_url=None, redoc_url=None, openapi_url=None)
+    if admin is not None:
+        app.include_router(admin)
+
+    @app.exception_handler(HTTPException)
+    async def tell(_: Request, error: HTTPException) -> PlainTextResponse:
+        return PlainTextResponse(str(error.detail), status_code=error.status_code, headers=error.headers)
 
     @app.get("/metrics")
     async def read_metrics() -> Response:
@@ -57,10 +68,10 @@ class _Server(uvicorn.Server):
 class ControlServer:
     """Serves the API from `start` to `stop`. `tcp_port` is the port of the TCP listener, if there is one."""
 
-    def __init__(self, app: FastAPI, path: Path, tcp: Endpoint | None) -> None:
+    def __init__(self, app: FastAPI, path: Path, tcp: Endpoint | None, tcp_app: FastAPI | None = None) -> None:
         options: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
         self._unix = _Server(uvicorn.Config(app, uds=str(path), **options))
-        self._tcp = _Server(uvicorn.Config(app, **options)) if tcp else None
+        self._tcp = _Server(uvicorn.Config(tcp_app or app, **options)) if tcp else None
         self._path = path
         self._endpoint = tcp
         self._tasks: list[asyncio.Task[None]] = []

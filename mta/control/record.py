@@ -82,6 +82,11 @@ class Recorder:
         reply = SmtpReply(551, EnhancedStatus(5, 4, 7), text)
         return self._of_message("Expiration", message, when, reply) | {"num_attempts": attempts}
 
+    def admin_bounce(self, message: Message, when: int, reason: str) -> LogRecord:
+        """An operator gave the message up."""
+        reply = SmtpReply(551, EnhancedStatus(5, 7, 1), f"Administrator bounced with reason: {reason}")
+        return self._of_message("AdminBounce", message, when, reply) | {"site": "localhost"}
+
     def rejection(self, when: int, reply: SmtpReply, *, sender: str, recipient: str, hop: Hop) -> LogRecord:
         """The listener refused a command."""
         return _record("Rejection", self.node_id, when, reply, sender=sender, recipient=recipient) | {

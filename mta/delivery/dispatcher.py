@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
 from mta.delivery.broken_tls import BrokenTls
@@ -26,6 +27,7 @@ from mta.metrics import MtaMetrics
 from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, Message
+from mta.queue.orders import Order, OrderKind, Orders
 from mta.queue.schedule import RetryPolicy, Schedule
 from mta.queue.spool import Spool
 from mta.settings import MtaSettings
@@ -40,6 +42,8 @@ _TAKE = 1000
 _LONGEST_SLEEP = 1.0
 _BUSY_PAUSE = 0.02
 _TOGETHER = 200
+_LOOK_AGAIN = SECOND
+"""How soon a suspended message looks whether it still is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,11 @@ class Dispatcher:
         self._schedule = Schedule()
         self._lanes: dict[str, Lane] = {}
         self._unrouted: dict[str, list[Message]] = {}
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.connections = 0
+        self.orders = Orders()
 
     def add(self, messages: Sequence[Message]) -> None:
         """Try these when they are due."""
@@ -110,7 +115,7 @@ class Dispatcher:
         tasks = [task for lane in self._lanes.values() for task in lane.tasks]
         for lane in self._lanes.values():
             lane.close()
-        for lookup in self._lookups:
+        for lookup in self._background:
             lookup.cancel()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
@@ -137,6 +142,12 @@ class Dispatcher:
             await asyncio.wait_for(self._wake.wait(), wait)
 
     def _route(self, message: Message) -> None:
+        if message.id not in self._spool.messages:  # given up by an operator while it waited
+            return
+        order = self.orders.about(message, self._clock())
+        if order is not None:
+            self._follow(order, message)
+            return
         known = self._router.known(message.domain)
         if isinstance(known, Destination):
             self._put(known, message)
@@ -144,9 +155,7 @@ class Dispatcher:
             self._unrouted[message.domain].append(message)
         else:
             self._unrouted[message.domain] = [message]
-            task = asyncio.get_running_loop().create_task(self._look_up(message.domain))
-            self._lookups.add(task)
-            task.add_done_callback(self._lookups.discard)
+            self._in_background(self._look_up(message.domain))
 
     async def _look_up(self, domain: str) -> None:
         found = await self._router.destination(domain)
@@ -161,6 +170,48 @@ class Dispatcher:
     async def _give_back(self, message: Message, reply: SmtpReply) -> None:
         await self._begin(message)
         await self._conclude(message, _Result(reply))
+
+    # What an operator orders
+
+    def obey(self, order: Order) -> None:
+        """Apply a new order to what waits: in lanes at once, on the schedule when it is about giving up."""
+        for lane in self._lanes.values():
+            for message in lane.remove(order.criteria.match):
+                self._follow(order, message)
+        if order.kind is OrderKind.BOUNCE:
+            waiting = [m for m in self._spool.messages.values() if not m.busy and order.criteria.match(m)]
+            self._in_background(self._give_up_all(waiting, order))
+
+    def message(self, queue_id: str) -> Message | None:
+        """The message of that id, if it waits."""
+        return self._spool.messages.get(queue_id)
+
+    def queue(self, name: str, limit: int) -> tuple[int, list[Message]]:
+        """How many messages wait in a queue, and the first of them."""
+        found = [message for message in self._spool.messages.values() if message.queue == name]
+        return len(found), found[:limit]
+
+    def _follow(self, order: Order, message: Message) -> None:
+        if order.kind is OrderKind.SUSPEND:
+            self._schedule.hold(message, min(order.expires, self._clock() + _LOOK_AGAIN))
+        else:
+            self._in_background(self._give_up_all([message], order))
+
+    async def _give_up_all(self, messages: Sequence[Message], order: Order) -> None:
+        for first in range(0, len(messages), _TOGETHER):
+            await asyncio.gather(*(self._give_up(message, order) for message in messages[first : first + _TOGETHER]))
+
+    async def _give_up(self, message: Message, order: Order) -> None:
+        if message.busy or message.id not in self._spool.messages:  # an attempt is under way, or it has ended
+            return
+        message.busy = True
+        record = self._recorder.admin_bounce(message, self._clock(), order.reason)
+        await self._spool.finish(message, [record])
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _put(self, destination: Destination, message: Message) -> None:
         lane = self._lanes.get(destination.lane)

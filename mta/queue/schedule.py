@@ -57,6 +57,10 @@ class Schedule:
         """Hand the message out when it is due."""
         heapq.heappush(self._heap, (message.due, next(self._order), message))
 
+    def hold(self, message: Message, until: int) -> None:
+        """Hand the message out at that instant, whenever it is due."""
+        heapq.heappush(self._heap, (until, next(self._order), message))
+
     def next_due(self) -> int | None:
         """When the next message falls due; None if none waits."""
         return self._heap[0][0] if self._heap else None

@@ -16,7 +16,7 @@ from typing import Any
 
 from mta.control.record import Hop, Recorder, Tls
 from mta.delivery.dkim import Signers
-from mta.errors import SpoolError
+from mta.errors import InjectionRefused, SpoolError
 from mta.events.address import canonical_domain
 from mta.feedback.mail import FeedbackMail
 from mta.metrics import MtaMetrics
@@ -125,13 +125,11 @@ class Reception:
     # Policy
 
     def _refusal(self, server: Session, address: str, count: int) -> str | None:
-        local, _, domain = address.rpartition("@")
-        canonical = canonical_domain(domain)
-        if not local or len(local) > _MAX_LOCAL_PART or _CONTROL.search(address) or not _DOMAIN.fullmatch(canonical):
-            return "553 5.1.3 The recipient address is not a valid one for this system"
+        if bad := _bad_recipient(address):
+            return bad
         if count >= self.settings.max_recipients:
             return "452 4.5.3 Too many recipients in one message"
-        if canonical in self.settings.feedback_domains or server.may_relay:
+        if server.may_relay or self._is_feedback(address):
             return None
         return "550 5.7.1 Relaying denied"
 
@@ -179,6 +177,35 @@ class Reception:
         self.metrics.received(len(ids))
         return f"250 2.0.0 OK ids={','.join(ids)}"
 
+    async def inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
+        """Take a message by HTTP; its spool id when it is durable. Raises `InjectionRefused`."""
+        facts = read_header(content)
+        sender_is_bad = sender and not _is_address(sender)
+        refusal = "553 5.1.3 The sender is no address" if sender_is_bad else _bad_recipient(recipient)
+        refusal = (
+            refusal or self._size_refusal(content) or self._content_refusal(facts) or self._space_refusal(len(content))
+        )
+        if refusal:
+            raise InjectionRefused(refusal)
+        now, queue_id = self.clock(), self.ids.make()
+        body = self.signers.signatures(content, now) + content
+        utf8 = not (sender.isascii() and recipient.isascii() and facts.is_ascii)
+        shared = Envelope(sender, now, len(body), "HTTP", facts.message_id, _meta(facts), utf8)
+        message = self._message(queue_id, recipient, shared, facts)
+        try:
+            await self.spool.accept(shared, [message], body, [self.recorder.reception(message, client)])
+        except SpoolError as error:
+            raise InjectionRefused("452 4.3.1 Insufficient system storage, try again later") from error
+        self.metrics.received(1, "HTTP")
+        return queue_id
+
+    def _size_refusal(self, content: bytes) -> str | None:
+        if len(content) > self.settings.max_message_bytes:
+            return "552 5.3.4 The message is larger than this system takes"
+        if max(map(len, content.split(b"\r\n"))) + 2 > self.settings.max_line_bytes:
+            return "500 5.5.2 Line too long (RFC 5321 section 4.5.3.1.6)"
+        return None
+
     @staticmethod
     def _message(queue_id: str, recipient: str, shared: Envelope, facts: HeaderFacts) -> Message:
         domain = canonical_domain(recipient.rpartition("@")[2])
@@ -205,6 +232,16 @@ def _protocol(server: Session, envelope: Any) -> str:
     """The name of what was spoken, for the trace field (RFC 3848, RFC 6531)."""
     name = "UTF8SMTP" if envelope.smtp_utf8 else "ESMTP"
     return name + ("S" if server.is_encrypted else "") + ("A" if server.user else "")
+
+
+def _is_address(text: str) -> bool:
+    local, _, domain = text.rpartition("@")
+    plausible = local and len(local) <= _MAX_LOCAL_PART and not _CONTROL.search(text) and text.isprintable()
+    return bool(plausible and _DOMAIN.fullmatch(canonical_domain(domain)))
+
+
+def _bad_recipient(address: str) -> str | None:
+    return None if _is_address(address) else "553 5.1.3 The recipient address is not a valid one for this system"
 
 
 def hop_of(server: Session, session: Any) -> Hop:

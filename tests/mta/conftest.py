@@ -75,7 +75,7 @@ def _is_peer(value):
 
 
 _KEYS = {
-    "type": lambda v: v in {*_MESSAGES, "Rejection", "Feedback", "OOB"},
+    "type": lambda v: v in {*_MESSAGES, "Rejection", "Feedback", "OOB", "AdminBounce"},
     "id": lambda v: v == "" or (_HEX_ID.fullmatch(v) and UUID(v).version == 1),
     "sender": lambda v: isinstance(v, str) and v != "<>",
     "recipient": lambda v: isinstance(v, str),
@@ -97,7 +97,7 @@ _KEYS = {
     "meta": lambda v: isinstance(v, dict) and isinstance(v["mtascope_seq"], int),
     "headers": lambda v: isinstance(v, dict),
     "delivery_protocol": lambda v: v in {None, "ESMTP"},
-    "reception_protocol": lambda v: v == "ESMTP",
+    "reception_protocol": lambda v: v in {"ESMTP", "HTTP"},
     "nodeid": lambda v: str(UUID(v)) == v,
 }
 _OPTIONAL = {
@@ -116,7 +116,7 @@ def check_record(record):
     assert (record["id"] == "") == (kind == "Rejection"), record
     assert record["event_time"] >= record["created_time"] or kind == "OOB"
     if kind not in _ATTEMPTS:
-        assert record["site"] == ""
+        assert record["site"] == ("localhost" if kind == "AdminBounce" else "")
     elif record["delivery_protocol"]:
         assert re.fullmatch(r"[^>]+->.+@smtp_client", record["site"])
     if kind == "Reception":

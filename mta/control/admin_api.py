@@ -1,0 +1,212 @@
+"""The part of the HTTP API that takes mail and changes queues, in KumoMTA's shapes.
+
+On the unix socket, which lies in a folder of ours alone, nobody is asked who he is; on TCP every request needs the
+token. Errors are plain text that begins with `Error: `, as KumoMTA's are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mta.control.record import Hop
+from mta.errors import InjectionRefused
+from mta.events.address import canonical_domain
+from mta.events.instants import SECOND, format_instant
+from mta.queue.message import Clock, Message
+from mta.queue.orders import Criteria, Order, OrderKind, Orders
+from mta.settings import Seconds
+from mta.smtp.injection import InjectionRequest, Recipient, render
+
+__all__ = ["Inject", "Queues", "admin_router"]
+
+Inject = Callable[[str, str, bytes, Hop], Awaitable[str]]
+"""Takes sender, recipient, message and client; the spool id when the message is durable, or `InjectionRefused`."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_AT_ONCE = 500
+_DEFAULT_DURATION = 300.0
+
+
+class Queues(Protocol):
+    """The waiting mail, and what is ordered about it."""
+
+    orders: Orders
+
+    def message(self, queue_id: str) -> Message | None:
+        """The message of that id, if it waits."""
+
+    def queue(self, name: str, limit: int) -> tuple[int, list[Message]]:
+        """How many messages wait in a queue, and the first of them."""
+
+    def obey(self, order: Order) -> None:
+        """Apply a new order to what waits."""
+
+
+class OrderRequest(BaseModel):
+    """KumoMTA's criteria; with none set, everything is meant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+    domain: str | None = None
+    tenant: str | None = None
+    campaign: str | None = None
+    queue_names: tuple[str, ...] = ()
+    duration: Seconds = _DEFAULT_DURATION
+
+    def criteria(self) -> Criteria:
+        """Which messages are meant."""
+        domain = canonical_domain(self.domain) if self.domain else None
+        return Criteria(domain, self.tenant, self.campaign, self.queue_names)
+
+
+class CancelRequest(BaseModel):
+    """Which order is to end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+
+
+def admin_router(inject: Inject, queues: Queues, clock: Clock, *, body_limit: int, token: str | None) -> APIRouter:
+    """All routes; with a `token` each wants it, as a bearer token or as the password of Basic authentication."""
+    router = APIRouter()
+
+    async def body(request: Request) -> bytes:
+        if token is not None and not _knows(request, token):
+            raise HTTPException(401, "Error: a valid token is needed", {"WWW-Authenticate": "Bearer"})
+        data = bytearray()
+        async for piece in request.stream():
+            data += piece
+            if len(data) > body_limit:
+                raise HTTPException(413, f"Error: the request is larger than {body_limit} bytes")
+        return bytes(data)
+
+    @router.post("/api/inject/v1")
+    async def inject_v1(request: Request) -> dict[str, Any]:
+        return await _inject(_parse(InjectionRequest, await body(request)), inject, _client(request))
+
+    for kind in OrderKind:
+        _add_orders(router, kind, queues, clock, body)
+
+    @router.get("/api/admin/inspect-message/v1")
+    async def inspect_message(request: Request, id: str) -> dict[str, Any]:  # noqa: A002 - KumoMTA's name
+        await body(request)
+        message = queues.message(id)
+        if message is None:
+            raise HTTPException(404, f"Error: no message {id} waits here")
+        return {"id": message.id, "message": _shown(message)}
+
+    @router.get("/api/admin/inspect-sched-q/v1")
+    async def inspect_queue(request: Request, queue_name: str, limit: int = 100) -> dict[str, Any]:
+        await body(request)
+        number, messages = queues.queue(queue_name, max(0, min(limit, 10_000)))
+        shown = [{"id": message.id, "message": _shown(message)} for message in messages]
+        return {"queue_name": queue_name, "num_scheduled": number, "messages": shown, "now": format_instant(clock())}
+
+    return router
+
+
+def _add_orders(
+    router: APIRouter, kind: OrderKind, queues: Queues, clock: Clock, body: Callable[[Request], Awaitable[bytes]]
+) -> None:
+    path = f"/api/admin/{kind.value}/v1"
+
+    @router.post(path)
+    async def give(request: Request) -> dict[str, Any]:
+        wanted = _parse(OrderRequest, await body(request))
+        expires = clock() + int(wanted.duration * SECOND)
+        order = queues.orders.give(kind, wanted.criteria(), wanted.reason, expires)
+        queues.obey(order)
+        return {"id": order.id}
+
+    @router.get(path)
+    async def show(request: Request) -> list[dict[str, Any]]:
+        await body(request)
+        now = clock()
+        return [_order(order, now) for order in queues.orders.standing(kind, now)]
+
+    @router.delete(path)
+    async def cancel(request: Request) -> dict[str, Any]:
+        wanted = _parse(CancelRequest, await body(request))
+        if not queues.orders.cancel(wanted.id, kind):
+            raise HTTPException(404, f"Error: no such order: {wanted.id}")
+        return {}
+
+
+async def _inject(request: InjectionRequest, inject: Inject, client: Hop) -> dict[str, Any]:
+    """Every recipient for itself: what is wrong with one harms no other."""
+
+    async def one(recipient: Recipient) -> str | None:
+        try:
+            await inject(request.envelope_sender, recipient.email, render(request, recipient), client)
+        except (InjectionRefused, ValueError, LookupError) as error:
+            return f"{recipient.email}: {error}"
+        return None
+
+    errors: list[tuple[str, str]] = []
+    for first in range(0, len(request.recipients), _AT_ONCE):
+        group = request.recipients[first : first + _AT_ONCE]
+        said = await asyncio.gather(*map(one, group))
+        errors += [(recipient.email, error) for recipient, error in zip(group, said, strict=True) if error]
+    return {
+        "success_count": len(request.recipients) - len(errors),
+        "fail_count": len(errors),
+        "failed_recipients": [recipient for recipient, _ in errors],
+        "errors": [error for _, error in errors],
+    }
+
+
+def _parse(model: type[_Model], data: bytes) -> _Model:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise HTTPException(422, f"Error: {where}: {first['msg']}") from error
+
+
+def _knows(request: Request, token: str) -> bool:
+    scheme, _, said = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            said = b64decode(said, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return False
+    return hmac.compare_digest(said.strip().encode(), token.encode())
+
+
+def _client(request: Request) -> Hop:
+    return Hop("", request.client.host if request.client and request.client.host else "127.0.0.1")
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    return {
+        "sender": message.envelope.sender,
+        "recipient": message.recipient,
+        "queue": message.queue,
+        "meta": dict(message.envelope.meta),
+        "due": format_instant(message.due),
+        "num_attempts": message.attempts,
+    }
+
+
+def _order(order: Order, now: int) -> dict[str, Any]:
+    criteria = order.criteria
+    return {
+        "id": order.id,
+        "domain": criteria.domain,
+        "tenant": criteria.tenant,
+        "campaign": criteria.campaign,
+        "queue_names": list(criteria.queue_names),
+        "reason": order.reason,
+        "duration": max(0, order.expires - now) / SECOND,
+    }

@@ -1,0 +1,91 @@
+"""What an operator orders about waiting mail: hold some of it back, or give it up. Pure.
+
+Criteria are KumoMTA's: those that are set must all hold, and an order without any is about everything. An order ends by
+itself. Orders live in memory: after a restart there are none, and what was given up stays given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from uuid import uuid4
+
+from mta.queue.message import Message
+
+__all__ = ["Criteria", "Order", "OrderKind", "Orders"]
+
+
+class OrderKind(Enum):
+    """What is to be done."""
+
+    SUSPEND = "suspend"
+    BOUNCE = "bounce"
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """Which messages are meant; None and an empty sequence mean any."""
+
+    domain: str | None = None
+    tenant: str | None = None
+    campaign: str | None = None
+    queue_names: Sequence[str] = ()
+
+    def match(self, message: Message) -> bool:
+        """Whether the message is meant."""
+        meta = message.envelope.meta
+        return (
+            (self.domain is None or message.domain == self.domain)
+            and (self.tenant is None or meta.get("tenant") == self.tenant)
+            and (self.campaign is None or meta.get("campaign") == self.campaign)
+            and (not self.queue_names or message.queue in self.queue_names)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order, until `expires` (an instant)."""
+
+    id: str
+    kind: OrderKind
+    criteria: Criteria
+    reason: str
+    expires: int
+
+
+class Orders:
+    """The orders of a worker."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, Order] = {}
+
+    def give(self, kind: OrderKind, criteria: Criteria, reason: str, expires: int) -> Order:
+        """A new order, with an id."""
+        order = Order(str(uuid4()), kind, criteria, reason, expires)
+        self._orders[order.id] = order
+        return order
+
+    def cancel(self, order_id: str, kind: OrderKind) -> bool:
+        """End an order; False if there is none of that id and kind."""
+        found = self._orders.get(order_id)
+        if found is None or found.kind is not kind:
+            return False
+        del self._orders[order_id]
+        return True
+
+    def standing(self, kind: OrderKind, now: int) -> list[Order]:
+        """The orders that hold at that instant."""
+        for order in [order for order in self._orders.values() if order.expires <= now]:
+            del self._orders[order.id]
+        return [order for order in self._orders.values() if order.kind is kind]
+
+    def about(self, message: Message, now: int) -> Order | None:
+        """What is ordered about a message: giving it up goes before holding it."""
+        if not self._orders:
+            return None
+        for kind in (OrderKind.BOUNCE, OrderKind.SUSPEND):
+            for order in self.standing(kind, now):
+                if order.criteria.match(message):
+                    return order
+        return None
