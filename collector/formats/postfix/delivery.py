@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from collector.formats.hosts import host_or_none, ip_or_none, is_loopback, is_loopback_name
 from collector.formats.outcome import Ignored, Outcome
 from collector.formats.postfix.answer import Answer, read_answer
+from collector.formats.recurrence import Recurrence
 from collector.formats.replies import enhanced_status, read_reply
 from collector.formats.syslog import Entry
 from collector.quarantine import Reason
@@ -67,7 +68,7 @@ class Relay:
 _NOBODY = Relay(None, None)
 
 
-def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None) -> Outcome:
+def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None, recurrence: Recurrence) -> Outcome:
     """The event of one status line; `encrypted` is the connection (peer, TLS version) its process has encrypted last.
 
     Raises ParseError.
@@ -81,7 +82,7 @@ def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None) -
         if status.lower().startswith(("deliverable", "undeliverable")):
             return _PROBE
         raise ParseError(f"unknown status {status[:40]!r}", reason=Reason.UNKNOWN_TYPE, where="status")
-    relay = Relay.read(next_hop)
+    relay, recipient = Relay.read(next_hop), to or bare or ""
     answer = _answer(event_type, text or "", dsn, relay)
     successor = None
     if event_type is EventType.DELIVERY and relay.is_this_host and (hop := _SUCCESSOR.search(text or "")):
@@ -93,7 +94,8 @@ def read_status(entry: Entry, program: str, encrypted: tuple[str, str] | None) -
             node=entry.host,
             mta="postfix",
             queue_id=queue_id,
-            recipient=to or bare or "",
+            recipient=recipient,
+            ordinal=recurrence(entry.time, (entry.time, queue_id, recipient, status)),
             created=_created(entry.time, delay),
             direction=Direction.INBOUND if program in _INBOUND and successor is None else Direction.OUTBOUND,
             origin=answer.origin,

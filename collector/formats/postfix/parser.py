@@ -15,7 +15,7 @@ from collector.formats.hosts import host_or_none, ip_or_none
 from collector.formats.outcome import ALIEN, BLANK, UNRECOGNISED, Ignored, LineParser, Outcome
 from collector.formats.postfix import phrases as say
 from collector.formats.postfix.delivery import read_status
-from collector.formats.postfix.refusal import REFUSING, read_refusal
+from collector.formats.postfix.refusal import REFUSING, TURNED_AWAY, read_refusal, turned_away
 from collector.formats.recurrence import Recurrence
 from collector.formats.syslog import Entry, SyslogReader
 from collector.quarantine import Reason
@@ -114,7 +114,7 @@ class _Parser:
         """`smtp`, `lmtp`, `local`, `virtual`, `pipe`, `error`, `discard`: status lines and how they came about."""
         body = entry.body
         if " status=" in body and ": to=" in body:
-            return read_status(entry, program, self._tls.get((entry.host, entry.pid)))
+            return read_status(entry, program, self._tls.get((entry.host, entry.pid)), self._recurrence)
         if " TLS connection " in body and (made := _TLS_MADE.match(body)):
             return self._remember_tls(entry, made)
         if found := say.first_of(body, say.AGENT_LINES):
@@ -205,6 +205,8 @@ class _Parser:
             )
         if "reject: " in body and (refusing := REFUSING.match(body)):
             return self._refusal(entry, refusing)
+        if "message rejected: " in body and (found := TURNED_AWAY.match(body)):
+            return turned_away(entry, found)
         return say.first_of(body, say.SERVER_LINES) or say.triggered(body) or UNRECOGNISED
 
     def _refusal(self, entry: Entry, refusing: re.Match[str]) -> Outcome:

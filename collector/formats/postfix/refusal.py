@@ -18,9 +18,11 @@ from collector.quarantine import Reason
 from mta.events.errors import ParseError
 from mta.events.event import Direction, Event, EventType, Origin
 
-__all__ = ["REFUSING", "read_refusal"]
+__all__ = ["REFUSING", "TURNED_AWAY", "read_refusal", "turned_away"]
 
 REFUSING = re.compile(r"(?:(?P<id>NOQUEUE|[0-9A-Za-z]{5,32}): )?(?P<action>(?:milter-|proxy-)?reject): ")
+
+TURNED_AWAY = re.compile(r"warning: (?P<id>[0-9A-Za-z]{5,32}): message rejected: (?P<why>.*)$", re.DOTALL)
 
 _REFUSAL = re.compile(
     r"(?P<stage>[A-Za-z-]{1,40})(?: from (?P<host>[^\s\[]{0,255})\[(?P<ip>[^\]\s]{0,255})\](?::\d{1,5})?)?: "
@@ -76,5 +78,22 @@ def read_refusal(entry: Entry, start: int, queue_id: str, recurrence: Recurrence
             reply=read_reply(reply, command=_COMMANDS.get(stage, stage)),
             peer_host=host_or_none(found["host"] or ""),
             peer_ip=ip_or_none(found["ip"] or ""),
+        ),
+    )
+
+
+def turned_away(entry: Entry, found: re.Match[str]) -> Outcome:
+    """The rejection of a message that `cleanup` would not queue (too many hops), which `TURNED_AWAY` has found."""
+    return (
+        Event(
+            type=EventType.REJECTION,
+            time=entry.time,
+            node=entry.host,
+            mta="postfix",
+            queue_id=found["id"],
+            recipient="",
+            direction=Direction.INBOUND,
+            origin=Origin.LOCAL,
+            reply=read_reply(found["why"], command="."),
         ),
     )
