@@ -8,6 +8,7 @@ that holds the records before it (promise 3); a source's own order is kept withi
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Protocol
@@ -22,6 +23,7 @@ from collector.framing.lines import Piece as FilePiece
 from collector.framing.parcels import Arrival
 from collector.metrics import CollectorHealth
 from collector.quarantine import KEPT_BYTES, Reason, refused
+from collector.sources.followed import FollowedFile
 from collector.store import EventStore
 from mta.events.errors import MtascopeError, ParseError
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
@@ -103,11 +105,11 @@ class Pipeline:
         """
         self._begin()
         if isinstance(piece, Lines):
-            self._take_lines(file, piece, self._parser(file.source))
+            self._take_lines(file, piece, self._parser(file, piece.offset))
         elif isinstance(piece, Arrival):
             self._take_arrival(file, piece)
         elif isinstance(piece, Rest):
-            self._take_rest(file, piece, self._parser(file.source))
+            self._take_rest(file, piece, self._parser(file, piece.offset))
         else:
             self._builder.refuse(_spoiled(file.source, piece))
         if self._builder.is_full:
@@ -142,10 +144,14 @@ class Pipeline:
         self._reached[checkpoint.source] = checkpoint
         self._builder.reached(checkpoint)
 
-    def _parser(self, source: str) -> LineParser:
-        parser = self._parsers.get(source)
+    def _parser(self, file: Source, offset: int) -> LineParser:
+        """The one that has read this source so far; one that begins in mid-file is shown the first line (a header)."""
+        parser = self._parsers.get(file.source)
         if parser is None:
-            parser = self._parsers[source] = open_parser(self._reading.format, self._context)
+            parser = self._parsers[file.source] = open_parser(self._reading.format, self._context)
+            if offset and isinstance(file, FollowedFile):
+                with suppress(ParseError):
+                    parser(file.first_line())
         return parser
 
     def _take_lines(self, file: Source, piece: Lines, parse: LineParser) -> None:

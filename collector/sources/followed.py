@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from io import FileIO
 
+from collector.framing.compression import Plain, sniff
 from collector.framing.lines import Piece
 from collector.sources.segment import ReadLimits, SegmentReader, identity, is_complete
 from mta.events.intake import Checkpoint
@@ -14,6 +15,9 @@ from mta.events.intake import Checkpoint
 __all__ = ["FollowedFile"]
 
 _log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 64 << 10
+"""A longer first line is no header."""
 
 
 class FollowedFile:
@@ -56,6 +60,15 @@ class FollowedFile:
     def deleted(self) -> bool:
         """No name leads to it any more: once it is closed, nobody can read it."""
         return os.fstat(self._file.fileno()).st_nlink == 0
+
+    def first_line(self) -> bytes:
+        """The line that a plain file begins with, wherever reading is; b"" for a compressed file or a pipe."""
+        try:
+            head = os.pread(self._file.fileno(), _HEAD_BYTES, 0)
+        except OSError:
+            return b""
+        line, newline, _ = head.partition(b"\n")
+        return line if newline and isinstance(sniff(head, complete=True), Plain) else b""
 
     def refresh(self, *, over: bool = False) -> bool:
         """Look at the file's state before reading on; True if it has something to say.
