@@ -25,7 +25,7 @@ __all__ = [
 RESULTS = ("stored", "duplicate", "quarantined", "ignored")
 """What becomes of a record (promise 1): values of the label `result`."""
 
-ROADS = ("http", "webhook", "lumberjack", "elasticsearch", "syslog", "otlp")
+ROADS = ("http", "webhook", "lumberjack", "elasticsearch", "syslog", "otlp", "redis")
 """Roads on which others send; each lands what arrives in a folder of this name."""
 
 REFUSALS = ("full", "busy", "disk", "limit", "unauthorised", "protocol", "timeout", "connections", "lost")

@@ -12,23 +12,24 @@ from typing import Protocol
 
 from collector.landing import Landing, LandingLimits
 from collector.metrics import ROADS, RoadHealth
-from collector.settings import CollectorSettings, ListenerSettings
+from collector.settings import CollectorSettings, ListenerSettings, RedisSettings
 from collector.sources.elasticsearch import create_elasticsearch
 from collector.sources.http import create_intake
 from collector.sources.http_server import HttpListener
 from collector.sources.lumberjack import LumberjackServer
 from collector.sources.otlp import create_otlp
+from collector.sources.redis import RedisList
 from collector.sources.syslog import SyslogServer
 
 __all__ = ["Listener", "Roads", "landing_folders"]
 
 
 class Listener(Protocol):
-    """A server on a socket that is bound already."""
+    """A server on a socket that is bound already, or whatever else brings records."""
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Where it listens, or takes from."""
 
     async def start(self) -> None:
         """Serve from now on."""
@@ -100,9 +101,11 @@ class Roads:
             makers["otlp"] = lambda: HttpListener(
                 create_otlp(self._landing("otlp", otlp), otlp, line), otlp, self.health["otlp"]
             )
+        if (redis := settings.redis) is not None:
+            makers["redis"] = lambda: RedisList(self._landing("redis", redis), redis, line)
         return makers
 
-    def _landing(self, road: str, listener: ListenerSettings) -> Landing:
+    def _landing(self, road: str, listener: ListenerSettings | RedisSettings) -> Landing:
         health = self.health[road]
         health.capacity_bytes = listener.landing_bytes
         limits = LandingLimits(capacity_bytes=listener.landing_bytes, free_bytes=self._settings.landing_free_bytes)

@@ -21,6 +21,7 @@ __all__ = [
     "ListenerSettings",
     "LumberjackSettings",
     "OtlpSettings",
+    "RedisSettings",
     "SyslogSettings",
     "TlsSettings",
 ]
@@ -130,6 +131,24 @@ class SyslogSettings(ListenerSettings):
     """UDP on the same port. It cannot push back and cannot be acknowledged: what does not fit is lost, and counted."""
 
 
+class RedisSettings(BaseModel):
+    """`[collector.redis]`: a list that shippers push to. Redis 6.2 or newer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=6379, ge=1, le=65_535)
+    key: str = Field(default="filebeat", min_length=1, max_length=512)
+    """The list. What is being landed stands in another one, `<key>:mtascope`, meanwhile."""
+    database: int = Field(default=0, ge=0)
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = None
+    """PEM file of whom to trust; TLS is spoken if it is set."""
+    stall_s: float = Field(default=30, ge=2)
+    landing_bytes: int = Field(default=2 << 30, ge=1 << 20)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -178,6 +197,7 @@ class CollectorSettings(BaseModel):
     elasticsearch: ElasticsearchSettings | None = None
     syslog: SyslogSettings | None = None
     otlp: OtlpSettings | None = None
+    redis: RedisSettings | None = None
 
     @field_validator("timezone")
     @classmethod

@@ -1,0 +1,105 @@
+"""A Redis list is emptied into the store; a crash in between loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+
+import pytest
+
+from collector.settings import RedisSettings
+from collector.sources.redis import _Connection
+
+SECRET = "open sesame"
+
+
+def events(data: bytes) -> list[bytes]:
+    return [json.dumps({"message": line.decode()}).encode() for line in data.splitlines()]
+
+
+async def call(port: int, *words: bytes):
+    connection = await _Connection.open(RedisSettings(port=port, password=SECRET))
+    try:
+        return await connection.call(*words)
+    finally:
+        connection.close()
+
+
+async def stored(roads, count: int) -> list[str]:
+    async with asyncio.timeout(10):
+        while len(roads.recipients) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return roads.recipients
+
+
+# --- a server of our own, for what a real one does not do -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer", [b"-NOAUTH Authentication required.\r\n", b"HTTP/1.1 400\r\n", b"$99999999999\r\n", b"x" * 200_000, b""]
+)
+async def test_whatever_answers_in_place_of_redis_is_survived_and_shown(open_roads, answer):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        with contextlib.suppress(ConnectionError):
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    roads = await open_roads(redis={"port": server.sockets[0].getsockname()[1]})
+    async with asyncio.timeout(5):
+        while not roads.health("redis").refusals["protocol"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert roads.health("redis").last_refusal.startswith("Redis: ")
+    server.close()
+
+
+# --- the real one ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def redis(tmp_path):
+    """Starts a Redis with a password on a free port; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+        "--requirepass",
+        "secret",
+    ]
+    process = await asyncio.create_subprocess_exec("redis-server", *words, stdout=asyncio.subprocess.DEVNULL)
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(OSError):
+                await call(port, b"PING")
+                break
+            await asyncio.sleep(0.02)
+    yield port
+    process.terminate()
+    await process.wait()
+
+
+@pytest.mark.e2e
+@pytest.mark.peer
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
+async def test_a_list_is_emptied_also_of_what_a_crash_left_half_done(open_roads, records, redis):
+    sent = events(records(700))
+    await call(redis, b"RPUSH", b"mail:mtascope", *sent[:100])
+    await call(redis, b"RPUSH", b"mail", *sent[100:])
+    roads = await open_roads(redis={"port": redis, "key": "mail", "password": SECRET})
+    assert sorted(await stored(roads, 700)) == sorted(f"user{n}@mailbox.example" for n in range(700))
+    await call(redis, b"RPUSH", b"mail", *events(records(5, start=700)))
+    assert len(await stored(roads, 705)) == 705
+    assert [await call(redis, b"LLEN", key) for key in (b"mail", b"mail:mtascope")] == [0, 0]
+    assert roads.store.receipt.duplicates == 0
