@@ -38,6 +38,7 @@ class Assembly:
         self.deviations = deviations
         self.namespace: str | None = None
         self.frame: dict[str, str] = {}
+        self.fields: dict[str, str] = {}
         self.done: list[Record] = []
         """Records since the last batch was taken."""
         self.closed = False
@@ -65,11 +66,12 @@ class Assembly:
 
     def begin_record(self) -> None:
         """Forget what was read of the record before."""
-        self.fields: dict[str, str] = {}
+        self.fields.clear()
         self._auth: list[AuthResult] = []
         self._overrides: list[Override] = []
         self._extensions: list[tuple[str, str]] = []
         self._evaluated = False
+        self._spf_results = 0
 
     def close_feedback(self) -> None:
         """`feedback` ended."""
@@ -115,6 +117,7 @@ class Assembly:
 
     def close_spf(self) -> None:
         """An `spf` of `auth_results` ended."""
+        self._spf_results += 1
         self._add_result(AuthKind.SPF)
 
     def _add_result(self, kind: AuthKind) -> None:
@@ -189,7 +192,7 @@ class Assembly:
             note(Deviation.HEADER_FROM_MISSING)
         if not self._evaluated:
             note(Deviation.POLICY_EVALUATED_MISSING)
-        if sum(result.kind is AuthKind.SPF for result in self._auth) > 1:
+        if self._spf_results > 1:
             note(Deviation.SPF_RESULTS_MANY)
 
     @property

@@ -151,7 +151,7 @@ def auth_result(
     kind: AuthKind, name: str | None, selector: str | None, scope: str | None, text: str | None, human: str | None
 ) -> tuple[AuthResult, tuple[Deviation, ...]]:
     """One result and what is odd about it. The records of a report repeat a few results over and over."""
-    length = sum(len(part) for part in (name, selector, scope, text, human) if part)
+    length = len(name or "") + len(selector or "") + len(scope or "") + len(text or "") + len(human or "")
     make = _auth_result if length <= _CACHED_LENGTH else _auth_result.__wrapped__
     return make(kind, name, selector, scope, text, human)
 

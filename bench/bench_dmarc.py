@@ -1,0 +1,180 @@
+"""Records read per second, stored or not, beside parsedmarc and dmarc-report, on the same reports in one run.
+
+    python bench/bench_dmarc.py [--reports N] [--peers PYTHON] [--folder DIR]
+
+`--peers` is the Python of an environment that has the peers; they are measured in it, one core each, offline. One that
+is absent is named and passed over. `--folder` measures real reports instead of made ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_MEASURE = """
+import json, pathlib, resource, sys, time
+files = sorted(path for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_file())
+def measure(read):
+    records = failed = 0
+    began, cpu = time.perf_counter(), time.process_time()
+    for file in files:
+        try:
+            records += read(file)
+        except Exception:
+            failed += 1
+    finish()
+    print(json.dumps({"records": records, "failed": failed, "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu, "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+def finish():
+    pass
+"""
+_OURS = """
+from dmarc.reading import Reading, read_reports
+def read(file):
+    return sum(len(item) for item in read_reports([file.read_bytes()]) if not isinstance(item, Reading))
+measure(read)
+"""
+_STORED = """
+from analytics.dmarc_store import DmarcStore
+from dmarc.ingest import ReportIngest
+from mtascope.keys import load_keyring
+from mtascope.owner import open_store
+from mtascope.settings import load_settings
+settings = load_settings(None, sys.argv[2])
+store = open_store(settings)
+ingest = ReportIngest(DmarcStore(store), load_keyring(settings.folder.keys), store.clock)
+def read(file):
+    ingest.take(str(file), [file.read_bytes()])
+    return 0
+def finish():
+    ingest.commit()
+measure(read)
+print(json.dumps({"records": ingest.receipt.records}))
+"""
+_PARSEDMARC = """
+import logging, parsedmarc
+logging.disable(logging.CRITICAL)
+def read(file):
+    found = parsedmarc.parse_report_file(str(file), offline=True, always_use_local_files=True)
+    report = found["report"]
+    return len(report["records"])
+measure(read)
+"""
+_DMARC_REPORT = """
+from dmarc_report.parser import DMARCParser
+def read(file):
+    report = DMARCParser.parse_file(file)
+    return len(getattr(report, "record", None) or report.records)
+measure(read)
+"""
+
+
+def made_report(rng: random.Random, number: int, records: int) -> str:
+    """A report such as a large receiver sends."""
+    rows = "".join(
+        f"""  <record>
+    <row>
+      <source_ip>198.{rng.randrange(18, 20)}.{rng.randrange(256)}.{rng.randrange(256)}</source_ip>
+      <count>{rng.randrange(1, 500)}</count>
+      <policy_evaluated>
+        <disposition>none</disposition>
+        <dkim>{rng.choice(("pass", "fail"))}</dkim>
+        <spf>{rng.choice(("pass", "fail"))}</spf>
+      </policy_evaluated>
+    </row>
+    <identifiers>
+      <header_from>example.com</header_from>
+    </identifiers>
+    <auth_results>
+      <dkim>
+        <domain>example.com</domain>
+        <result>pass</result>
+        <selector>s{rng.randrange(5)}</selector>
+      </dkim>
+      <spf>
+        <domain>bounce{rng.randrange(50)}.example.com</domain>
+        <result>pass</result>
+      </spf>
+    </auth_results>
+  </record>
+"""
+        for _ in range(records)
+    )
+    begin = 1_700_006_400 + number % 365 * 86_400
+    return f"""<?xml version="1.0" encoding="UTF-8" ?>
+<feedback>
+  <report_metadata>
+    <org_name>receiver{number % 40}.example</org_name>
+    <email>noreply@receiver.example</email>
+    <report_id>{rng.getrandbits(64)}</report_id>
+    <date_range>
+      <begin>{begin}</begin>
+      <end>{begin + 86_399}</end>
+    </date_range>
+  </report_metadata>
+  <policy_published>
+    <domain>example.com</domain>
+    <adkim>r</adkim>
+    <aspf>r</aspf>
+    <p>none</p>
+    <sp>none</sp>
+    <pct>100</pct>
+  </policy_published>
+{rows}</feedback>
+"""
+
+
+def make(folder: Path, reports: int) -> None:
+    rng = random.Random(9)
+    for number in range(reports):
+        records = 1_000 if number % 200 == 0 else rng.choice((1, 1, 2, 3, 5, 10, 25))
+        (folder / f"{number}.xml").write_text(made_report(rng, number, records))
+
+
+def measured(python: str, script: str, *words: str) -> dict[str, float] | str:
+    """The figures that `script` printed, or the last line of what went wrong."""
+    done = subprocess.run([python, "-c", _MEASURE + script, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1]
+    figures: dict[str, float] = {}
+    for line in done.stdout.splitlines():
+        figures |= json.loads(line)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reports", type=int, default=2_000)
+    parser.add_argument("--peers", default=os.environ.get("MTASCOPE_PEERS", sys.executable))
+    parser.add_argument("--folder")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(asked.folder or scratch, *([] if asked.folder else ["reports"]))
+        if not asked.folder:
+            folder.mkdir()
+            make(folder, asked.reports)
+        for name, python, script in (
+            ("mtascope, read", sys.executable, _OURS),
+            ("mtascope, read and stored", sys.executable, _STORED),
+            ("parsedmarc, read", asked.peers, _PARSEDMARC),
+            ("dmarc-report, read", asked.peers, _DMARC_REPORT),
+        ):
+            found = measured(python, script, str(folder), str(Path(scratch, "data")))
+            if isinstance(found, str):
+                print(f"{name:<28} absent: {found}")
+                continue
+            rate = found["records"] / found["seconds"]
+            print(
+                f"{name:<28} {found['records']:>8.0f} records {rate:>9.0f}/s  {found['cpu']:6.2f} s CPU  "
+                f"{found['rss']:>5.0f} MB  {found['failed']:.0f} files refused"
+            )
+
+
+if __name__ == "__main__":
+    main()
