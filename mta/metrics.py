@@ -65,7 +65,7 @@ METRICS: tuple[Metric, ...] = (
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "messages_received_total": (("ESMTP",), ("HTTP",)),
+    "messages_received_total": (("ESMTP",), ("HTTP",), ("Internal",)),
     "rejections_total": tuple(
         (reason,)
         for reason in (

@@ -143,6 +143,9 @@ class MtaSettings(BaseModel):
     dead_letter_messages: Count = 1000
     dead_letter_bytes: Count = 256 * 1024 * 1024
 
+    notify_senders: bool = False
+    """Tell senders of what bounced or expired (RFC 3464). Off, as in KumoMTA: who sends in bulk reads the log."""
+
     # Signing
     dkim: tuple[DkimKey, ...] = ()
 

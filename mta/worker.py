@@ -29,6 +29,7 @@ from mta.control.record import Recorder
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.resolver import DnsResolver
+from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
 from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
@@ -108,18 +109,30 @@ class Worker:
         self._dead_letters = DeadLetters(
             paths.spool / "dead", max_messages=settings.dead_letter_messages, max_bytes=settings.dead_letter_bytes
         )
+        ids, signers = SpoolIds(clock, source), Signers(map(Signer.load, settings.dkim))
+        returns = Returns(
+            self.spool,
+            self._dead_letters,
+            recorder,
+            self.metrics,
+            ids,
+            signers,
+            clock,
+            settings.hostname,
+            settings.notify_senders,
+        )
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
             router=Router(settings, resolver or _dns(settings), clock, source),
             recorder=recorder,
             metrics=self.metrics,
-            dead_letters=self._dead_letters,
+            returns=returns,
             clock=clock,
             source=source,
             provider_label=provider_label,
         )
-        self._listener = self._smtp_listener(recorder, SpoolIds(clock, source), feedback)
+        self._listener = self._smtp_listener(recorder, ids, signers, feedback)
         self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
@@ -149,14 +162,15 @@ class Worker:
             app(over_tcp=False), self._paths.control, settings.control_listen, tcp_app=app(over_tcp=True)
         )
 
-    def _smtp_listener(self, recorder: Recorder, ids: SpoolIds, feedback: Feedback | None) -> Listener:
+    def _smtp_listener(
+        self, recorder: Recorder, ids: SpoolIds, signers: Signers, feedback: Feedback | None
+    ) -> Listener:
         settings = self._settings
         login = None
         if settings.users is not None:
             most = settings.max_failed_logins
             by_name = FailureLimit(self._clock, most=5 * most)
             login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
-        signers = Signers(map(Signer.load, settings.dkim))
         self._reception = Reception(
             settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback, login
         )

@@ -19,12 +19,12 @@ from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
 from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connection import Connection, Mail, Unreachable
 from mta.delivery.lane import Lane
+from mta.delivery.returns import Failure, Returns
 from mta.delivery.routing import Destination, Host, Router
 from mta.errors import SpoolError
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
 from mta.metrics import MtaMetrics
-from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, Message
 from mta.queue.orders import Order, OrderKind, Orders
@@ -42,6 +42,7 @@ _TAKE = 1000
 _LONGEST_SLEEP = 1.0
 _BUSY_PAUSE = 0.02
 _TOGETHER = 200
+_TOO_OLD = internal_reply(551, "the message waited too long", "5.4.7")
 _LOOK_AGAIN = SECOND
 """How soon a suspended message looks whether it still is."""
 
@@ -67,7 +68,7 @@ class Dispatcher:
         router: Router,
         recorder: Recorder,
         metrics: MtaMetrics,
-        dead_letters: DeadLetters,
+        returns: Returns,
         clock: Clock,
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
@@ -77,7 +78,7 @@ class Dispatcher:
         self._router = router
         self._recorder = recorder
         self._metrics = metrics
-        self._dead_letters = dead_letters
+        self._returns = returns
         self._clock = clock
         self._source = source
         self._provider_label = provider_label
@@ -257,7 +258,7 @@ class Dispatcher:
         """One attempt; answers with the connection if it can be used again."""
         await self._begin(message)
         if message.attempts and self._is_too_old(message):
-            await self._expire(message, "")
+            await self._expire(message)
             return connection
         mail = await self._mail(message)
         if mail is None:
@@ -287,7 +288,7 @@ class Dispatcher:
         await self._conclude(message, _Result(error.reply, lane.destination.site, error.hop, refused=True), body)
         for late in lane.remove(self._is_too_old):
             await self._begin(late)
-            await self._expire(late, str(error.reply))
+            await self._expire(late, error.reply)
         await lane.pause(pause)
 
     def _is_too_old(self, message: Message) -> bool:
@@ -357,7 +358,8 @@ class Dispatcher:
             await self._spool.finish(message, [self._record("Delivery", message, now, result)])
         elif code >= 500 and not result.refused:
             self._metrics.attempted("local" if local else "bounced")
-            await self._bury(message, "bounced", str(reply), body)
+            host = result.hop.name if result.hop else ""
+            await self._returns.give_up(message, Failure("bounced", reply, host), body)
             await self._spool.finish(message, [self._record("Bounce", message, now, result)])
         else:
             self._metrics.attempted("local" if local else "deferred")
@@ -371,28 +373,17 @@ class Dispatcher:
             await self._spool.postpone(message, due, records)
             self.add([message])
             return
-        answer = str(result.reply)
-        await self._bury(message, "expired", answer, body)
-        records.append(self._recorder.expiration(message, now, attempts=attempts, last_answer=answer))
+        host = result.hop.name if result.hop else ""
+        await self._returns.give_up(message, Failure("expired", result.reply, host), body)
+        records.append(self._recorder.expiration(message, now, attempts=attempts, last_answer=str(result.reply)))
         await self._spool.finish(message, records)
 
-    async def _expire(self, message: Message, answer: str) -> None:
+    async def _expire(self, message: Message, last: SmtpReply | None = None) -> None:
         now = self._clock()
-        await self._bury(message, "expired", answer, None)
+        await self._returns.give_up(message, Failure("expired", last or _TOO_OLD))
+        answer = str(last) if last else ""
         record = self._recorder.expiration(message, now, attempts=message.attempts, last_answer=answer)
         await self._spool.finish(message, [record])
 
     def _record(self, kind: Outcome, message: Message, now: int, result: _Result) -> LogRecord:
         return self._recorder.attempt(kind, message, now, result.reply, site=result.site, hop=result.hop)
-
-    async def _bury(self, message: Message, reason: str, answer: str, body: bytes | None) -> None:
-        """Keep what can be returned to nobody. A disk that refuses costs the copy, not the result."""
-        if message.envelope.sender:
-            return
-        try:
-            content = await self._spool.read(message) if body is None else body
-            await asyncio.to_thread(
-                self._dead_letters.keep, message, content, reason=reason, answer=answer, when=self._clock()
-            )
-        except (OSError, SpoolError) as error:
-            _LOG.error("cannot keep dead letter %s: %s", message.id, error)

@@ -97,7 +97,7 @@ _KEYS = {
     "meta": lambda v: isinstance(v, dict) and isinstance(v["mtascope_seq"], int),
     "headers": lambda v: isinstance(v, dict),
     "delivery_protocol": lambda v: v in {None, "ESMTP"},
-    "reception_protocol": lambda v: v in {"ESMTP", "HTTP"},
+    "reception_protocol": lambda v: v in {"ESMTP", "HTTP", "Internal"},
     "nodeid": lambda v: str(UUID(v)) == v,
 }
 _OPTIONAL = {
