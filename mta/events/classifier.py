@@ -280,7 +280,7 @@ def _read_wrapped(
         code = int(quoted[1])
     if enhanced is None and (status := _STATUS.search(text)) and (code is None or str(code)[0] == status[1]):
         enhanced = EnhancedStatus(*map(int, status.groups()))
-    if phase == "unknown" and (answered := _ANSWERED.search(text)):
+    if phase == "unknown" and ("reply to" in text or "after" in text) and (answered := _ANSWERED.search(text)):
         command = answered[1].lower()
         phase = "dot" if "end of" in answered[0].lower() else _PHASE_OF.get(command, command)
     return code, enhanced, phase

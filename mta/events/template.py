@@ -83,6 +83,8 @@ def templatize(text: str, *, recipient: str | None = None) -> Template:
     pieces = _PIECE.split(cut)
     for index in range(0, len(pieces), 2):
         piece = pieces[index]
+        if piece.isalpha() and not local and index and pieces[index - 1] == " " and pieces[index - 2][-1:] != ":":
+            continue  # an ordinary word in a sentence: most pieces are, so they cost nothing more
         if _is_account(pieces, index, local):
             pieces[index] = _placeholder("addr", piece, "*", parameters)
         elif not piece.isalpha():
