@@ -107,12 +107,19 @@ class _Connection:
     async def open(cls, settings: RedisSettings) -> _Connection:
         context = ssl.create_default_context(cafile=settings.ca) if settings.ca is not None else None
         connection = cls(*await asyncio.open_connection(settings.host, settings.port, ssl=context))
+        try:
+            await connection._introduce(settings)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _introduce(self, settings: RedisSettings) -> None:
         if settings.password is not None:
             words = (settings.user, settings.password.get_secret_value())
-            await connection.call(b"AUTH", *(word.encode() for word in words if word is not None))
+            await self.call(b"AUTH", *(word.encode() for word in words if word is not None))
         if settings.database:
-            await connection.call(b"SELECT", b"%d" % settings.database)
-        return connection
+            await self.call(b"SELECT", b"%d" % settings.database)
 
     async def call(self, *words: bytes) -> Reply:
         """One command and its reply. Raises ProtocolError with what Redis said."""

@@ -13,7 +13,7 @@ import pytest
 from collector.settings import RedisSettings
 from collector.sources.redis import _Connection
 
-SECRET = "open sesame"
+SECRET = "sesame"  # noqa: S105
 
 
 def events(data: bytes) -> list[bytes]:
@@ -41,7 +41,8 @@ async def stored(roads, count: int) -> list[str]:
 @pytest.mark.parametrize(
     "answer", [b"-NOAUTH Authentication required.\r\n", b"HTTP/1.1 400\r\n", b"$99999999999\r\n", b"x" * 200_000, b""]
 )
-async def test_whatever_answers_in_place_of_redis_is_survived_and_shown(open_roads, answer):
+@pytest.mark.parametrize("password", [None, SECRET])
+async def test_whatever_answers_in_place_of_redis_is_survived_and_shown(open_roads, answer, password):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         with contextlib.suppress(ConnectionError):
@@ -50,12 +51,13 @@ async def test_whatever_answers_in_place_of_redis_is_survived_and_shown(open_roa
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    roads = await open_roads(redis={"port": server.sockets[0].getsockname()[1]})
+    roads = await open_roads(redis={"port": server.sockets[0].getsockname()[1], "password": password})
     async with asyncio.timeout(5):
         while not roads.health("redis").refusals["protocol"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert roads.health("redis").last_refusal.startswith("Redis: ")
     server.close()
+    await server.wait_closed()
 
 
 # --- the real one ---------------------------------------------------------------------------------------------
@@ -76,18 +78,20 @@ async def redis(tmp_path):
         "--dir",
         str(tmp_path),
         "--requirepass",
-        "secret",
+        SECRET,
     ]
     process = await asyncio.create_subprocess_exec("redis-server", *words, stdout=asyncio.subprocess.DEVNULL)
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(OSError):
-                await call(port, b"PING")
-                break
-            await asyncio.sleep(0.02)
-    yield port
-    process.terminate()
-    await process.wait()
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(OSError):
+                    await call(port, b"PING")
+                    break
+                await asyncio.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest.mark.e2e
