@@ -14,12 +14,9 @@ from collector.settings import ListenerSettings
 from collector.sources.http import land_all
 from collector.sources.http_server import listen, may_connect, tls_context
 
-__all__ = ["READ_BYTES", "StreamListener", "land_patiently", "sender_of"]
+__all__ = ["StreamListener", "land_patiently", "sender_of"]
 
 _log = logging.getLogger(__name__)
-
-READ_BYTES = 256 << 10
-"""How much is read at a time, and waits unread at most twice over: each read of syslog costs a sync."""
 
 _HANDSHAKE_S = 10
 _PATIENCE_S = 0.2
@@ -38,12 +35,15 @@ class StreamListener:
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        fair = settings.memory_bytes // (2 * settings.max_connections)
+        self.read_bytes = max(64 << 10, min(1 << 20, fair))
+        """How much is read at a time; twice as much may wait unread. Each read of syslog costs a sync."""
 
     async def start(self) -> None:
         """Serve from now on."""
         handshake = _HANDSHAKE_S if self._tls is not None else None
         self._server = await asyncio.start_server(
-            self._connected, sock=self._socket, ssl=self._tls, ssl_handshake_timeout=handshake, limit=READ_BYTES
+            self._connected, sock=self._socket, ssl=self._tls, ssl_handshake_timeout=handshake, limit=self.read_bytes
         )
 
     async def stop(self) -> None:

@@ -14,7 +14,7 @@ from collector.framing.lumberjack import LumberjackLimits, LumberjackReader, Run
 from collector.framing.parcels import Parcel, Shape
 from collector.landing import Landing
 from collector.settings import LumberjackSettings
-from collector.sources.connections import READ_BYTES, StreamListener, land_patiently
+from collector.sources.connections import StreamListener, land_patiently
 
 __all__ = ["LumberjackServer"]
 
@@ -48,7 +48,7 @@ class LumberjackServer(StreamListener):
             elif clock() - began > _SLOW * self._settings.stall_s:
                 raise TimeoutError
             async with asyncio.timeout(self._settings.idle_s if frames.is_idle else self._settings.stall_s):
-                data = await reader.read(READ_BYTES)
+                data = await reader.read(self.read_bytes)
             if not data:
                 return
             frames.run_bytes = self.share()

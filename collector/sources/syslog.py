@@ -17,7 +17,7 @@ from collector.framing.syslog import SyslogMessage, SyslogSplitter
 from collector.landing import Landing
 from collector.quarantine import KEPT_BYTES
 from collector.settings import SyslogSettings
-from collector.sources.connections import READ_BYTES, StreamListener, land_patiently
+from collector.sources.connections import StreamListener, land_patiently
 from collector.sources.http_server import listen, may_connect
 
 __all__ = ["SyslogServer"]
@@ -51,7 +51,7 @@ class SyslogServer(StreamListener):
         messages = SyslogSplitter(self._max_line)
         while True:
             async with asyncio.timeout(self._settings.stall_s if messages.is_inside else self._settings.idle_s):
-                data = await reader.read(READ_BYTES)
+                data = await reader.read(self.read_bytes)
             complete = messages.feed(data) if data else messages.rest()
             await land_patiently(self._landing, _parcels(complete, sender))
             if not data:
