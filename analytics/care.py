@@ -93,6 +93,10 @@ def erase(store: Store, address: str) -> Erasure:
             ).fetchall()[0][0]
             for table in ("event", "unit", "feedback")
         ]
+        con.execute(
+            "UPDATE dmarc.failure SET recipient_hashes = [] WHERE list_has_any(recipient_hashes, ?::UBIGINT[])",
+            [hashes],
+        )
     return Erasure(*counts)
 
 

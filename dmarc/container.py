@@ -302,7 +302,7 @@ def _unzip(data: bytes, place: _Place) -> Iterator[Payload | Refused]:
 
 
 def _members(archive: zipfile.ZipFile, packed: int, place: _Place) -> Iterator[Payload | Refused]:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len(infos) > place.limits.members:
         yield Refused(
             place.member, LimitExceeded(f"{len(infos)} members; only the first {place.limits.members} are read")

@@ -88,6 +88,12 @@ class TestPacking:
         found = read_one(magic + b"\0" * 100)
         assert (found.outcome, found.error.reason) == (Outcome.QUARANTINED, "unsupported")
 
+    def test_a_member_without_a_name_is_read(self, read, two, zip_of):
+        data = bytearray(zip_of(("a", two[0])))
+        for at, field in ((data.index(b"PK\x03\x04"), 26), (data.index(b"PK\x01\x02"), 28)):
+            data[at + field : at + field + 2] = b"\0\0"
+        assert read(bytes(data))[0].outcome in Outcome
+
     def test_an_encrypted_member_is_named(self, read_one, two, zip_of):
         data = bytearray(zip_of(("a.xml", two[0])))
         data[6] |= 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from analytics.care import erase
 from analytics.dmarc_store import DmarcStore
 from analytics.enrich import Enricher
 from analytics.errors import StoreError
@@ -160,6 +161,8 @@ def test_people_in_failure_reports_become_hashes(ingest, store):
     assert "someone" not in repr(row)
     assert "boss" not in repr(row)
     assert KEYRING.recipient_hash("someone@example.net") in row[9]
+    erase(store, "someone@example.net")
+    assert store.query("SELECT recipient_hashes FROM dmarc.failure") == [([],)]
 
 
 def test_a_tls_report_keeps_its_blocks_apart(ingest, store):
