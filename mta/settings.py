@@ -168,6 +168,8 @@ class MtaSettings(BaseModel):
     """Addresses that an MX or A record may not send us to (a route may)."""
     egress_source: str = "default"
     egress_pool: str = "default"
+    shaping: Path | None = None
+    """File of limits by provider and domain, in KumoMTA's form; the two limits below hold where it says nothing."""
     connection_limit: Count = 10
     """Connections to one destination at a time."""
     max_deliveries_per_connection: Count = 100

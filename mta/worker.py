@@ -31,6 +31,7 @@ from mta.delivery.dkim import Signer, Signers
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
+from mta.delivery.shaping import Limits, Shaping
 from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
@@ -128,6 +129,7 @@ class Worker:
             recorder=recorder,
             metrics=self.metrics,
             returns=returns,
+            shaping=_shaping(settings),
             clock=clock,
             source=source,
             provider_label=provider_label,
@@ -303,6 +305,20 @@ async def run(
         if part.done():
             await part
     await worker.stop()
+
+
+def _shaping(settings: MtaSettings) -> Shaping:
+    base = Limits(settings.connection_limit, settings.max_deliveries_per_connection, enable_tls=settings.starttls)
+    if settings.shaping is None:
+        return Shaping(base)
+    where = f"mta.shaping {settings.shaping}"
+    try:
+        shaping = Shaping(base, settings.shaping.read_text("utf8"), where)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {error}", where=where) from error
+    if shaping.ignored:
+        _LOG.warning("%s: these keys are not kept: %s", where, ", ".join(shaping.ignored))
+    return shaping
 
 
 def _token(path: Path | None) -> str | None:

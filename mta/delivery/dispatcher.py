@@ -21,6 +21,7 @@ from mta.delivery.connection import Connection, Mail, Unreachable
 from mta.delivery.lane import Lane
 from mta.delivery.returns import Failure, Returns
 from mta.delivery.routing import Destination, Host, Router
+from mta.delivery.shaping import Limits, Shaping
 from mta.errors import SpoolError
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
@@ -69,6 +70,7 @@ class Dispatcher:
         recorder: Recorder,
         metrics: MtaMetrics,
         returns: Returns,
+        shaping: Shaping,
         clock: Clock,
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
@@ -79,6 +81,7 @@ class Dispatcher:
         self._recorder = recorder
         self._metrics = metrics
         self._returns = returns
+        self._shaping = shaping
         self._clock = clock
         self._source = source
         self._provider_label = provider_label
@@ -89,7 +92,7 @@ class Dispatcher:
         )
         self._broken_tls = BrokenTls(int(settings.remember_broken_tls * SECOND))
         self._schedule = Schedule()
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[tuple[str, Limits], Lane] = {}
         self._unrouted: dict[str, list[Message]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -215,10 +218,11 @@ class Dispatcher:
         task.add_done_callback(self._background.discard)
 
     def _put(self, destination: Destination, message: Message) -> None:
-        lane = self._lanes.get(destination.lane)
+        limits = self._shaping.limits(message.domain, tuple(host.name for host in destination.hosts))
+        lane = self._lanes.get((destination.lane, limits))
         if lane is None:
-            lane = Lane(destination, self._settings.connection_limit, self._settings.retry_interval)
-            self._lanes[destination.lane] = lane
+            lane = Lane(destination, limits, self._settings.retry_interval)
+            self._lanes[destination.lane, limits] = lane
         lane.destination = destination
         lane.put(message)
         self._staff(lane)
@@ -234,7 +238,7 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("delivery to %s failed", lane.destination.site, exc_info=error)
         if not lane.tasks and not lane.waiting:
-            self._lanes.pop(lane.destination.lane, None)
+            self._lanes.pop((lane.destination.lane, lane.limits), None)
         else:
             self._staff(lane)
 
@@ -244,6 +248,7 @@ class Dispatcher:
         connection: Connection | None = None
         try:
             while True:
+                await lane.pace_message()
                 patience = self._settings.idle_timeout if connection else 0.0
                 message = await lane.take(patience)
                 if message is None:
@@ -263,7 +268,7 @@ class Dispatcher:
         mail = await self._mail(message)
         if mail is None:
             return connection
-        if connection is not None and (not connection.is_open or self._is_worn(connection)):
+        if connection is not None and (not connection.is_open or self._is_worn(lane, connection)):
             await self._hang_up(lane, connection)
             connection = None
         for _ in range(2):
@@ -304,17 +309,19 @@ class Dispatcher:
         envelope = message.envelope
         return Mail(envelope.sender, message.recipient, body, envelope.utf8)
 
-    def _is_worn(self, connection: Connection) -> bool:
-        return connection.deliveries >= self._settings.max_deliveries_per_connection
+    @staticmethod
+    def _is_worn(lane: Lane, connection: Connection) -> bool:
+        return connection.deliveries >= lane.limits.max_deliveries_per_connection
 
     async def _connect(self, lane: Lane, domain: str) -> Connection:
         """The first host that takes us; else the refusal of the last one that said something, else the last failure."""
         refusals: list[Unreachable] = []
+        await lane.pace_connection()
         for host in lane.destination.hosts:
             label = self._provider_label(domain, host.name)
             for address in host.addresses:
                 try:
-                    connection = await self._open(host, address, label)
+                    connection = await self._open(lane, host, address, label)
                 except Unreachable as error:
                     refusals.append(error)
                 else:
@@ -324,7 +331,7 @@ class Dispatcher:
                     return connection
         raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
 
-    async def _open(self, host: Host, address: str, label: str) -> Connection:
+    async def _open(self, lane: Lane, host: Host, address: str, label: str) -> Connection:
         """Connect to one address, with TLS unless that broke there lately."""
         endpoint = (address, host.port)
 
@@ -333,7 +340,7 @@ class Dispatcher:
             if result == "failed":
                 self._broken_tls.note(endpoint, self._clock())
 
-        encrypt = self._settings.starttls and not self._broken_tls.holds(endpoint, self._clock())
+        encrypt = lane.limits.enable_tls and not self._broken_tls.holds(endpoint, self._clock())
         return await Connection.open(host.name, address, host.port, self._settings, report, starttls=encrypt)
 
     async def _hang_up(self, lane: Lane, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mta.delivery.routing import Destination
+from mta.delivery.shaping import Limits, Throttle
 from mta.queue.message import Message
 
 __all__ = ["Lane"]
@@ -20,16 +21,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class Lane:
-    """Ready messages for `destination`, served by at most `limit` tasks (which the dispatcher keeps in `tasks`)."""
+    """Ready messages for `destination`, served within `limits` by tasks (which the dispatcher keeps in `tasks`)."""
 
-    def __init__(self, destination: Destination, limit: int, longest_pause: float = _LONGEST_PAUSE) -> None:
+    def __init__(self, destination: Destination, limits: Limits, longest_pause: float = _LONGEST_PAUSE) -> None:
         self.destination = destination
         self.waiting: deque[Message] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
         self.connected = 0
         self._idle = 0
-        self._most = limit
-        self._limit = limit
+        self.limits = limits
+        self._most = self._limit = limits.connection_limit
+        self._messages = Throttle(limits.max_message_rate) if limits.max_message_rate else None
+        self._connections = Throttle(limits.max_connection_rate) if limits.max_connection_rate else None
         self._failures = 0
         self._longest_pause = min(longest_pause, _LONGEST_PAUSE)
         self._changed = asyncio.Event()
@@ -85,6 +88,18 @@ class Lane:
         self._limit = 1
         self._failures += 1
         return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), self._longest_pause)
+
+    async def pace_message(self) -> None:
+        """Wait until the rate allows one more message."""
+        await self._pace(self._messages)
+
+    async def pace_connection(self) -> None:
+        """Wait until the rate allows one more connection."""
+        await self._pace(self._connections)
+
+    async def _pace(self, throttle: Throttle | None) -> None:
+        while throttle and not self._closed and (wait := throttle.wait(asyncio.get_running_loop().time())) > 0:
+            await self.pause(wait)
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not when closing."""
