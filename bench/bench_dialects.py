@@ -22,12 +22,12 @@ from collector.formats.registry import open_parser
 from collector.ingest import ingest_paths
 from mta.events.intake import Batch, Checkpoint, Receipt
 
+_SLOW_DOWN = "421-4.7.28 Unusual rate of mail. 421 4.7.28 See our site"
 _ANSWERS = (
     ("sent", "2.0.0", "250 2.0.0 OK {n} d9443c01a7336-1bb9e6 - gsmtp"),
-    ("deferred", "4.7.28", "host {mx}[192.0.2.26] said: 421-4.7.28 Unusual rate of mail. 421 4.7.28 See our site (in reply "
-     "to end of DATA command)"),
+    ("deferred", "4.7.28", f"host {{mx}}[192.0.2.26] said: {_SLOW_DOWN} (in reply to end of DATA command)"),
     ("bounced", "5.1.1", "host {mx}[192.0.2.26] said: 550 5.1.1 <{to}>: user unknown (in reply to RCPT TO command)"),
-)  # fmt: skip
+)
 
 
 class _Sink:
@@ -55,7 +55,7 @@ def main() -> None:
             _measure("gather", count, lambda path=path: ingest_paths([str(path)], _Sink()))
             if Path(peer).exists():
                 command = [peer, str(path)]
-                _measure(Path(peer).name, count, lambda command=command: subprocess.run(command, capture_output=True))  # noqa: S603, PLW1510
+                _measure(Path(peer).name, count, lambda command=command: subprocess.run(command, capture_output=True))  # noqa: PLW1510
             path.unlink()
 
 
@@ -80,8 +80,9 @@ def _postfix() -> Iterator[str]:
         yield f"{second} mx1 postfix/smtpd[{n % 90}]: connect from app.sender.example[192.0.2.10]"
         yield f"{second} mx1 postfix/smtpd[{n % 90}]: {queue_id}: client=app.sender.example[192.0.2.10]"
         yield f"{second} mx1 postfix/cleanup[7{n % 90}]: {queue_id}: message-id=<{n}.spring@sender.example>"
-        yield f"{second} mx1 postfix/qmgr[99]: {queue_id}: from=<b+{n}@sender.example>, size={n % 9999}, nrcpt=1 (queue active)"
-        yield f"{second} mx1 postfix/smtpd[{n % 90}]: disconnect from app.sender.example[192.0.2.10] ehlo=1 mail=1 commands=5"
+        sender = f"b+{n}@sender.example"
+        yield f"{second} mx1 postfix/qmgr[99]: {queue_id}: from=<{sender}>, size={n % 9999}, nrcpt=1 (queue active)"
+        yield f"{second} mx1 postfix/smtpd[{n % 90}]: disconnect from app.sender.example[192.0.2.10] ehlo=1 commands=5"
         yield (
             f"{second} mx1 postfix/smtp[8{n % 90}]: {queue_id}: to=<{to}>, relay={mx}[192.0.2.26]:25, delay=1.9, "
             f"delays=0.05/0.01/1.1/0.74, dsn={dsn}, status={status} ({said})"

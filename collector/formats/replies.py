@@ -41,7 +41,7 @@ def read_reply(quoted: str, status: EnhancedStatus | None = None, *, command: st
 
 def _continued(rest: str, code: str, status: str | None) -> str:
     """Without the code and status that each further line begins with."""
-    again = rf"(?:^|\s+){code}[ -]" + (rf"(?:{re.escape(status)}\s?)?" if status else "")
+    again = rf"(?:^|\s){code}[ -]" + (rf"(?:{re.escape(status)}\s?)?" if status else "")
     return _pattern(again).sub(" ", rest).strip()
 
 

@@ -15,7 +15,6 @@ __all__ = ["Fields", "seconds"]
 
 _PEER = re.compile(r" H=(?:([^\s\[(]{1,255})\*? )?(?:\([^()]{0,255}\) )?\[([^\]\s]{1,64})\]")
 _QUOTED = re.compile(r' [A-Za-z]{1,3}="[^"\\]*(?:\\.[^"\\]*)*"?')
-_CONFIRMATION = re.compile(r' C="([^"\\]*(?:\\.[^"\\]*)*)')
 _ESCAPED = re.compile(r'\\(["\\])')
 _TLS = re.compile(r"(?:TLS|SSL)v?(\d(?:\.[\dx])?)")
 _TIME = re.compile(r"(?:(\d{1,5})w)?(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,9}(?:\.\d{1,6})?)s)?")
@@ -55,7 +54,7 @@ class Fields:
     def tls(self) -> str | None:
         """`X=TLS1.3:cipher:bits` as `TLSv1.3`."""
         cipher = self.get("X")
-        return _tls(cipher.partition(":")[0]) if cipher else None
+        return _tls(cipher) if cipher else None
 
     @property
     def size(self) -> int | None:
@@ -90,10 +89,12 @@ _NOBODY = (None, None)
 
 def _without_quoted(text: str) -> tuple[str, str | None]:
     """The fields that are not quoted, and the confirmation, which is the only quoted one on most lines."""
-    found = _CONFIRMATION.search(text)
-    if found and text.find('="') == found.start() + 2:
-        rest = text[: found.start()] + text[found.end() + 1 :]
-        return (_QUOTED.sub("", rest) if '="' in rest else rest), found[1]
+    start = text.find('="') - 2
+    if text.startswith(' C="', start):
+        end = text.find('"', start + 4)
+        if end >= 0 and text.find("\\", start, end) < 0:
+            rest = text[:start] + text[end + 1 :]
+            return (_QUOTED.sub("", rest) if '="' in rest else rest), text[start + 4 : end]
     quoted = [field for field in _QUOTED.findall(text) if field.startswith(' C="')]
     return _QUOTED.sub("", text), quoted[0][4:].removesuffix('"') if quoted else None
 

@@ -26,8 +26,8 @@ __all__ = ["Relay", "read_status"]
 _STATUS_LINE = re.compile(
     r"(?P<id>[0-9A-Za-z]{5,32}): to=(?:<(?P<to>.*?)>|(?P<bare>[^\s,]*)), "
     r"(?:orig_to=(?:<.*?>|[^\s,]*), )?"
-    r"relay=(?P<relay>[^,]*), (?:[a-z_]+=[^,]*, )*?delay=(?P<delay>[\d.]+), (?:delays=(?P<delays>[\d./]+), )?"
-    r"(?:[a-z_]+=[^,]*, )*?(?:dsn=(?P<dsn>\d\.\d{1,3}\.\d{1,3}), )?(?:[a-z_]+=[^,]*, )*?"
+    r"relay=(?P<relay>[^,]*), (?:[a-z_]{1,20}=[^,]*, ){0,4}?delay=(?P<delay>[\d.]+), (?:delays=(?P<delays>[\d./]+), )?"
+    r"(?:[a-z_]{1,20}=[^,]*, ){0,4}?(?:dsn=(?P<dsn>\d\.\d{1,3}\.\d{1,3}), )?(?:[a-z_]{1,20}=[^,]*, ){0,4}?"
     r"status=(?P<status>[A-Za-z-]+)(?: \((?P<text>.*)|$)",
     re.DOTALL,
 )

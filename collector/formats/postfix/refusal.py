@@ -35,7 +35,9 @@ _CONTENT = re.compile(
     r"(?=from=<)",
     re.DOTALL,
 )
-_ENVELOPE = re.compile(r"(?:from=<(?P<sender>.*?)>,? )?(?:to=<(?P<to>.*?)>(?:,? |$))?(?:proto=|helo=|$|:)", re.DOTALL)
+_ENVELOPE = re.compile(
+    r"(?:from=<(?P<sender>[^<>]{0,1000})>,? )?(?:to=<(?P<to>[^<>]{0,1000})>(?:,? |$))?(?:proto=|helo=|$|:)", re.DOTALL
+)
 _CONTENT_REPLY = re.compile(r">: (?P<reply>[^<>]*)$", re.DOTALL)
 _COMMANDS = {"END-OF-MESSAGE": ".", "RCPT": "RCPT TO", "MAIL": "MAIL FROM", "CONNECT": None}
 _PROBES = frozenset({"VRFY", "ETRN", "EXPN"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,28 @@ def test_recognising_never_fails(dialect, line):
 def test_a_line_of_no_dialect_is_refused(dialect):
     with pytest.raises(ParseError):
         open_parser(dialect, context())(b"\x00\x01 lorem ipsum")
+
+
+HOSTILE = [
+    ("postfix", "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<a>, relay=x, delay=1, ", "a=b, "),
+    ("postfix", "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<", ">, to=<"),
+    (
+        "postfix",
+        "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<a>, relay=no, delay=1, status=bounced (host a[1] said: 550-",
+        " ",
+    ),
+    ("postfix", "Nov  4 13:35:23 mx1 postfix/smtpd[1]: NOQUEUE: reject: RCPT from a[1]: 550 x; from=<", "to=<a>, "),
+    ("postfix", "<22>1 2026-11-04T13:35:23.250Z mx2 postfix/smtp 36 - [", "a"),
+    ("exim", "2026-11-04 13:35:21 1t8aBc-00000002Xyz-0001 => ", "; "),
+    ("exim", "2026-11-04 13:35:21 1t8aBc-00000002Xyz-0001 ** a@b ", '"'),
+    ("haraka", "2026-11-24T01:19:12.728Z [NOTICE] [30324FE4.1.1] [outbound] delivered file=", 'x="'),
+    ("powermta", "d,", '"'),
+]
+
+
+@pytest.mark.parametrize(("dialect", "beginning", "filling"), HOSTILE)
+def test_a_line_that_is_made_to_be_slow_is_read_in_time(told, dialect, beginning, filling):
+    line = (beginning + filling * (100_000 // len(filling)) + " status=sent (").encode()
+    began = time.perf_counter()
+    told(open_parser(dialect, context()), line)
+    assert time.perf_counter() - began < 1
