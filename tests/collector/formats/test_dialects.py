@@ -121,7 +121,7 @@ HOSTILE = [
     ("postfix", "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<", ">, to=<"),
     (
         "postfix",
-        "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<a>, relay=no, delay=1, status=bounced (host a[1] said: 550-",
+        "Nov  4 13:35:23 mx1 postfix/smtp[1]: 7EE668039: to=<a>, relay=, delay=1, status=bounced (host a[1] said: 550-",
         " ",
     ),
     ("postfix", "Nov  4 13:35:23 mx1 postfix/smtpd[1]: NOQUEUE: reject: RCPT from a[1]: 550 x; from=<", "to=<a>, "),
