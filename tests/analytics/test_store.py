@@ -106,7 +106,8 @@ def test_a_refused_record_that_is_read_again_is_a_duplicate(store: Store) -> Non
 def test_no_column_of_any_table_holds_an_address_in_clear(store: Store) -> None:
     refused = Quarantined("f", 0, "malformed", f"field rcpt <{SECRET}@gmail.com>", f'"{SECRET}@gmail.com"'.encode(), 30)
     store.load(batch(reception(), bounce(), quarantined=[refused]))
-    tables = [name for (name,) in store.query("SELECT table_name FROM duckdb_tables() WHERE NOT temporary")]
+    found = store.query("SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT temporary")
+    tables = [name for (name,) in found]
     assert len(tables) >= 8
     for table in tables:
         assert SECRET not in repr(store.query(f"SELECT * FROM {table}")), table
