@@ -160,7 +160,7 @@ def _mtascope(folder: Path, sink_port: int, options: argparse.Namespace) -> Iter
     ]
     try:
         for worker in workers:
-            assert worker.stdout is not None  # noqa: S101
+            assert worker.stdout is not None
             if not worker.stdout.readline():
                 sys.exit(f"a worker did not start: {worker.communicate()[1]}")
         yield port
