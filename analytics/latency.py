@@ -57,7 +57,7 @@ def latencies(store: Store, question: Question) -> list[Latency]:
             SELECT {keys} {OUTCOME} = 'delivered' AS arrived, coalesce(delivered_attempt, 0) = 1 AS at_once,
                    (epoch_us(terminal.moment) - epoch_us(injection)) / 1e6 AS took,
                    ($now - epoch_us(injection)) / 1e6 AS age
-            FROM (SELECT *, coalesce(received_at, created_at) AS injection FROM unit)
+            FROM (SELECT *, least(received_at, created_at) AS injection FROM unit)
             WHERE {" AND ".join(conditions)} AND {OUTCOME} IN ('delivered', 'in_flight')
         )
         SELECT {"".join(f"{name}, " for name in question.by)}

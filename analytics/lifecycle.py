@@ -89,8 +89,12 @@ OUTCOMES = ("in_flight", "delivered", "bounced", "expired", "admin_bounced", "su
 OUTCOME = "coalesce(terminal.outcome, 'in_flight')"
 """SQL over a unit row."""
 
-INJECTED_AT = "coalesce(received_at, created_at, first_event_at)"
-"""SQL over a unit row: observed, else inferred from the record, else the first sign of life (METRICS.md: `unknown`)."""
+INJECTED_AT = "coalesce(least(received_at, created_at), first_event_at)"
+"""SQL over a unit row: the earlier of what was observed and what records tell, else the first sign of life.
+
+A log that begins in mid-life shows Postfix's queue manager taking a message up again, later than its injection; the
+delay that its delivery tells is then the better witness. `least` passes over NULL.
+"""
 
 UNIT_EVENT = "type NOT IN ('rejection', 'oob_bounce', 'complaint')"
 """SQL over an event row: it tells about its own unit. Refused mail never became one; reports are about other units."""
