@@ -34,7 +34,14 @@ def count_events(con: duckdb.DuckDBPyConnection, new: str) -> None:
     provider = f"{new} LEFT JOIN provider_label USING (provider)"
     label = "coalesce(label, 'other')"
     _accumulate(con, "mtascope_events_total", ("node", "type::VARCHAR", "origin::VARCHAR"), new)
-    _accumulate(con, "mtascope_provider_events_total", (label, "type::VARCHAR", "origin::VARCHAR"), provider)
+    _accumulate(
+        con,
+        "mtascope_provider_events_total",
+        (label, "type::VARCHAR", "origin::VARCHAR"),
+        provider,
+        # What a log tells of a whole message has no provider, and Postfix tells it on several lines.
+        where="domain <> '' OR type = 'rejection'",
+    )
     _accumulate(
         con,
         "mtascope_failures_total",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from analytics import counters
 from analytics.latency import latencies
 from analytics.queues import waiting
 from analytics.rates import Question
@@ -100,6 +101,17 @@ def test_facts_of_the_whole_message_belong_to_the_trace(store: Store) -> None:
     load(store, whole, ended(replace(reception(1), message_id=None, mta="postfix"), EventType.DELIVERY, SECOND))
     [found] = trace(store, "1@news.example")
     assert [event.type for event in found.events] == ["reception", "delivery"]
+
+
+def test_lines_about_a_whole_message_are_no_events_of_a_provider(store: Store) -> None:
+    whole = replace(reception(1), recipient="", mta="postfix")
+    load(
+        store, whole, replace(whole, ordinal=1), ended(replace(reception(1), mta="postfix"), EventType.DELIVERY, SECOND)
+    )
+    counted = counters.read(store.cursor())
+    by_provider = {key: value for key, value in counted["mtascope_provider_events_total"].items() if value}
+    assert by_provider == {("gmail", "delivery", "remote"): 1}
+    assert sum(counted["mtascope_events_total"].values()) == 3
 
 
 def test_percentiles_count_mail_in_flight_as_longer_than_anything_delivered(store: Store) -> None:
