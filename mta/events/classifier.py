@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mta.events.address import canonical_domain
 from mta.events.blocklist import find_blocklist
 from mta.events.errors import SettingsError
 from mta.events.event import EventType
@@ -102,6 +101,7 @@ class ReplyClassifier:
         self._by_code: dict[str, list[Rule]] = {}
         for file in files:
             self._add(file)
+        self._host_ends = tuple(self._hosts)
         self._judge = lru_cache(maxsize=_VERDICTS)(self._find_verdict)
         self._answer = lru_cache(maxsize=_ANSWERS)(self._find_answer)
 
@@ -183,12 +183,16 @@ class ReplyClassifier:
             else:
                 spoken.append((subject, length))
         spoken += [(rule, 0) for rule in self._code_rules(code, enhanced)]
-        best = _most_confident(
-            (rule, length)
-            for rule, length in spoken
-            if rule.id not in vetoed
-            and (not rule.only_here or (rule.family is not None and rule.family.name in here))
-            and rule.applies(code, enhanced, phase)
+        spoken.sort(key=_most_confident_first)
+        best = next(
+            (
+                rule
+                for rule, _ in spoken
+                if rule.id not in vetoed
+                and (not rule.only_here or (rule.family is not None and rule.family.name in here))
+                and rule.applies(code, enhanced, phase)
+            ),
+            None,
         )
         speaker = self._speaker(best, family_name, here)
         if best is None:
@@ -198,8 +202,8 @@ class ReplyClassifier:
     def _read(self, text: str) -> list[str]:
         """The words of the text; those that say nothing are empty."""
         sequence = words(text)
-        for match in self._ignored.find(sequence):
-            sequence[match.start : match.end] = [""] * (match.end - match.start)
+        for _, start, end, _ in self._ignored.find(sequence):
+            sequence[start:end] = [""] * (end - start)
         return sequence
 
     def _speaker(self, best: Rule | None, family_name: str | None, here: set[str]) -> Family | None:
@@ -221,7 +225,9 @@ class ReplyClassifier:
     def _family_of_hosts(self, names: Iterable[str]) -> Family | None:
         """The family that the first of the names, host names among them, lies in."""
         for name in names:
-            rest = canonical_domain(name) if "." in name and "@" not in name else ""
+            rest = name.rstrip(".").lower()
+            if not rest.endswith(self._host_ends):
+                continue
             while rest:
                 if rest in self._hosts:
                     return self._hosts[rest]
@@ -266,10 +272,10 @@ class ReplyClassifier:
             self._index.add(phrase, len(self._owners) - 1)
 
 
-def _most_confident(spoken: Iterable[tuple[Rule, int]]) -> Rule | None:
-    """The rule with the highest confidence; among equals the one that read most words, then the first."""
-    best = max(spoken, key=lambda pair: (pair[0].confidence, pair[1]), default=None)
-    return best[0] if best is not None else None
+def _most_confident_first(spoken: tuple[Rule, int]) -> tuple[float, int]:
+    """Order of a rule that read so many words: by confidence; among equals the one that read most, then the first."""
+    rule, length = spoken
+    return -rule.confidence, -length
 
 
 def _read_wrapped(

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import suppress
-from typing import NamedTuple
 
 from mta.events.errors import SettingsError
 
@@ -58,16 +57,11 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(char for char in decomposed if not unicodedata.combining(char))).lower()
 
 
-class Match(NamedTuple):
-    """A phrase that was found: whose it is, from which word to which, and how many words it read.
+Match = tuple[int, int, int, int]
+"""A phrase that was found: its owner, the words from and to, and how many words were read.
 
-    Of a phrase with gaps, `start` and `end` tell where its last part stands.
-    """
-
-    owner: int
-    start: int
-    end: int
-    length: int
+Of a phrase with gaps, from and to tell where its last part stands. A plain tuple, because ten are made for every reply.
+"""
 
 
 class _Node:
@@ -130,7 +124,8 @@ class PhraseIndex:
                 position += 1
                 if node is None:
                     break
-                found += [Match(owner, start, position, position - start) for owner in node.owners]
+                if node.owners:
+                    found += [(owner, start, position, position - start) for owner in node.owners]
                 for end in node.ends:
                     self._arrive(end, start, position, begun, found)
         return found
@@ -176,7 +171,7 @@ class PhraseIndex:
                 return
             length += before
         if part + 1 == parts:
-            found.append(Match(owner, start, position, length))
+            found.append((owner, start, position, length))
         else:
             begun[phrase] = (part + 1, position, length)
 

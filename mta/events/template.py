@@ -64,9 +64,13 @@ class Template:
     unsigned.
     """
 
-    id: int
     text: str
     parameters: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> int:
+        """The template's identity, the same in every process."""
+        return _identify(self.text)
 
 
 def templatize(text: str, *, recipient: str | None = None) -> Template:
@@ -90,7 +94,7 @@ def templatize(text: str, *, recipient: str | None = None) -> Template:
         elif not piece.isalpha():
             pieces[index] = _lift(pieces, index, parameters)
     body = " ".join("".join(pieces).split())
-    return Template(_identify(body), body, tuple(parameters))
+    return Template(body, tuple(parameters))
 
 
 @lru_cache(maxsize=16_384)
