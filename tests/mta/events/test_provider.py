@@ -1,5 +1,7 @@
 """The provider map of METRICS.md section 4."""
 
+from pathlib import Path
+
 import pytest
 
 from mta.events.errors import SettingsError
@@ -122,3 +124,10 @@ def test_the_shipped_map_knows_the_edges_that_differ():
     assert {key: shipped.lookup(*key).name for key in expected} == expected
     assert len(shipped.labelled) == 25
     assert set(shipped.labelled) <= set(shipped.names)
+
+
+def test_every_labelled_provider_and_every_feedback_loop_is_documented():
+    page = (Path(__file__).parents[3] / "docs" / "providers.md").read_text(encoding="utf8")
+    shipped = provider_map()
+    known = {*shipped.labelled, *(name for name in shipped.names if shipped.runs_feedback_loop(name))}
+    assert [name for name in known if f"`{name}`" not in page] == []

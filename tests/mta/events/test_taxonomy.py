@@ -1,5 +1,7 @@
 """The bounce classes."""
 
+from pathlib import Path
+
 import pytest
 
 from mta.events.errors import SettingsError
@@ -53,3 +55,13 @@ def test_a_word_outside_the_vocabulary_is_refused_with_its_line(wrong):
 def test_a_table_without_unknown_is_refused():
     with pytest.raises(SettingsError, match="unknown"):
         Taxonomy.from_csv((HEADER + row("bad_mailbox")).encode())
+
+
+def test_every_class_is_documented_with_its_severity():
+    page = (Path(__file__).parents[3] / "docs" / "bounce-classes.md").read_text(encoding="utf8")
+    missing = [
+        name
+        for name, bounce_class in taxonomy().items()
+        if f"| `{name}` | {bounce_class.meaning} | {bounce_class.severity} |" not in page
+    ]
+    assert missing == []
