@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mta.events.blocklist import find_blocklist
 from mta.events.errors import SettingsError
@@ -27,6 +28,7 @@ from mta.events.template import MAX_TEXT, Template, templatize
 
 __all__ = ["Classification", "ReplyClassifier"]
 
+_CODES = 4_096
 _VERDICTS = 65_536
 _ANSWERS = 16_384
 
@@ -76,8 +78,7 @@ class Classification:
     retry_after_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(NamedTuple):
     """What a template says, whatever its parameters."""
 
     bounce_class: str
@@ -93,6 +94,8 @@ class ReplyClassifier:
         self._taxonomy = taxonomy
         self.rules: tuple[Rule, ...] = ()
         self._families: dict[str, Family] = {}
+        """By provider."""
+        self._named: dict[str, Family] = {}
         self._hosts: dict[str, Family] = {}
         self._index = PhraseIndex()
         self._ignored = PhraseIndex()
@@ -102,6 +105,7 @@ class ReplyClassifier:
         for file in files:
             self._add(file)
         self._host_ends = tuple(self._hosts)
+        self._rules_of_codes = lru_cache(maxsize=_CODES)(self._find_code_rules)
         self._judge = lru_cache(maxsize=_VERDICTS)(self._find_verdict)
         self._answer = lru_cache(maxsize=_ANSWERS)(self._find_answer)
 
@@ -182,7 +186,7 @@ class ReplyClassifier:
                 vetoed.add(subject.id)
             else:
                 spoken.append((subject, length))
-        spoken += [(rule, 0) for rule in self._code_rules(code, enhanced)]
+        spoken += self._rules_of_codes(code, enhanced)
         spoken.sort(key=_most_confident_first)
         best = next(
             (
@@ -211,16 +215,16 @@ class ReplyClassifier:
         if family_name is None and best is not None and best.family is not None:
             return best.family
         name = family_name or (min(here) if here else None)
-        return next((family for family in self._families.values() if family.name == name), None)
+        return self._named.get(name) if name is not None else None
 
-    def _code_rules(self, code: int | None, enhanced: EnhancedStatus | None) -> list[Rule]:
+    def _find_code_rules(self, code: int | None, enhanced: EnhancedStatus | None) -> list[tuple[Rule, int]]:
         """Rules that need no phrase, looked up by the codes that they name."""
         keys = [str(code), str(code)[:1]] if code is not None else []
         if enhanced is not None:
             subject, detail = enhanced.subject, enhanced.detail
             keys += [f"{klass}.{subject}.{detail}" for klass in ("x", enhanced.klass)]
             keys += [f"{klass}.{subject}" for klass in ("x", enhanced.klass)]
-        return [rule for key in keys for rule in self._by_code.get(key, ())]
+        return [(rule, 0) for key in keys for rule in self._by_code.get(key, ())]
 
     def _family_of_hosts(self, names: Iterable[str]) -> Family | None:
         """The family that the first of the names, host names among them, lies in."""
@@ -239,6 +243,7 @@ class ReplyClassifier:
             self._ignored.add(phrase, 0)
         family = file.family
         if family is not None:
+            self._named[family.name] = family
             self._families |= dict.fromkeys(family.providers, family)
             self._hosts |= dict.fromkeys(family.hosts, family)
             self._register(family, family.signatures, is_veto=False)

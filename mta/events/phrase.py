@@ -112,22 +112,26 @@ class PhraseIndex:
 
     def find(self, sequence: list[str]) -> list[Match]:
         """Every phrase in the sequence; an owner may come more than once. An empty word matches nothing."""
-        known = [word if word in self._vocabulary else "" for word in sequence]
+        vocabulary = self._vocabulary
+        known = [word if word in vocabulary else "" for word in sequence]
+        known.append("")
         found: list[Match] = []
         begun: dict[int, tuple[int, int, int]] = {}
-        count = len(known)
-        for start in range(count):
-            node: _Node | None = self._root
+        for start, word in enumerate(known):
+            node = self._root
             position = start
-            while node is not None and position < count and (word := known[position]):
-                node = node.next[word] if word in node.next else self._step(node, word)
-                position += 1
-                if node is None:
+            while word:
+                following = node.next[word] if word in node.next else self._step(node, word)
+                if following is None:
                     break
-                if node.owners:
-                    found += [(owner, start, position, position - start) for owner in node.owners]
+                node = following
+                position += 1
+                for owner in node.owners:
+                    found.append((owner, start, position, position - start))  # noqa: PERF401 - usually none or one
                 for end in node.ends:
-                    self._arrive(end, start, position, begun, found)
+                    if not end[1] or end[0] in begun:
+                        self._arrive(end, start, position, begun, found)
+                word = known[position]  # noqa: PLW2901 - reading on from `start`
         return found
 
     def _step(self, node: _Node, word: str) -> _Node | None:
