@@ -11,7 +11,7 @@ import httpx
 from mta.events.errors import MtascopeError, SettingsError
 from mtascope.settings import DataFolder
 
-__all__ = ["OwnerClient", "OwnerUnavailable", "connect"]
+__all__ = ["OwnerClient", "OwnerUnavailable", "ask_socket", "connect"]
 
 
 class OwnerUnavailable(MtascopeError):
@@ -48,6 +48,12 @@ class OwnerClient:
         content = response.json() if response.headers.get("content-type") == "application/json" else {}
         message = content.get("error") or content.get("detail") or response.reason_phrase
         raise SettingsError(str(message)) if response.status_code < 500 else OwnerUnavailable(str(message))
+
+
+def ask_socket(path: Path, url: str, timeout: float = 1.0) -> httpx.Response:
+    """GET from whatever serves HTTP on a unix socket (an MTA worker's control, say); raises httpx.HTTPError."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=timeout) as client:
+        return client.get(f"http://localhost{url}").raise_for_status()
 
 
 def connect(folder: DataFolder, timeout: float | None = 30.0) -> OwnerClient | None:

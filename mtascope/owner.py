@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from collector.drain import Drain
 from collector.follower import Follower
 from collector.ingest import ingest_paths
 from collector.roads import Roads, landing_folders
+from collector.sources.http_server import EmbeddedServer
 from exporter.api import Backend, create_api, create_metrics_app
 from exporter.host import HostCollector
 from exporter.prometheus import MetricsPage, collector_families, relayed, road_families, store_families
@@ -38,6 +39,7 @@ from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import format_instant
 from mta.events.intake import Receipt
 from mtascope import __version__
+from mtascope.client import ask_socket
 from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.keys import load_keyring
 from mtascope.resources import provider_map, reply_classifier, taxonomy
@@ -245,7 +247,7 @@ class MtaPages:
         texts: dict[str, str] = {}
         for path in sorted(self._run.glob("mta-*.sock")):
             with suppress(httpx.HTTPError):
-                texts[path.stem] = _ask(path, "/metrics").text
+                texts[path.stem] = ask_socket(path, "/metrics").text
         self._texts = texts
 
     def families(self) -> Iterator[Family]:
@@ -258,29 +260,14 @@ class MtaPages:
         answers: dict[str, Any] = {}
         for path in sorted(self._run.glob("mta-*.sock")):
             try:
-                answers[path.stem] = _ask(path, "/api/live").json()
+                answers[path.stem] = ask_socket(path, "/api/live").json()
             except (httpx.HTTPError, ValueError) as error:
                 answers[path.stem] = {"error": str(error)}
         return answers
 
 
-def _ask(path: Path, url: str) -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=1.0) as client:
-        answer = client.get(f"http://localhost{url}")
-        answer.raise_for_status()
-        return answer
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process: several servers share it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def _server(app: FastAPI) -> uvicorn.Server:
-    return _Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
+    return EmbeddedServer(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Asking the store from the command line: through its live owner, or by opening the file when nobody owns it."""
+"""The store from the command line: through its live owner, or by opening the file when nobody owns it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from mtascope.client import connect
 from mtascope.output import Duration
 from mtascope.settings import Settings
 
-__all__ = ["answer", "instant"]
+__all__ = ["answer", "instant", "order"]
 
 
 def answer(settings: Settings, url: str, parameters: Mapping[str, Any], ask: Callable[[Store], Any]) -> Any:
     """The owner's answer to `GET url`, or `ask` of the store where there is no owner; both give the same JSON."""
     owner = connect(settings.folder)
-    if owner is not None:
-        return owner.get(url, parameters)
+    return owner.get(url, parameters) if owner is not None else _alone(settings, ask)
+
+
+def order(settings: Settings, url: str, body: Any, act: Callable[[Store], Any]) -> Any:
+    """The owner's answer to `POST url`, however long it takes, or what `act` does with the store itself."""
+    owner = connect(settings.folder, timeout=None)
+    return owner.post(url, body) if owner is not None else _alone(settings, act)
+
+
+def _alone(settings: Settings, act: Callable[[Store], Any]) -> Any:
     from mtascope.owner import open_store
 
     with open_store(settings) as store:
-        return ask(store)
+        return act(store)
 
 
 def instant(option: str, text: str | None) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from mtascope.client import OwnerClient, OwnerUnavailable, connect
+from mtascope.client import OwnerClient, OwnerUnavailable, ask_socket, connect
 from mtascope.processes import Child, ChildFailed, command_line, until
 from mtascope.settings import Settings
 
@@ -62,12 +62,9 @@ class Suite:
 
     def live(self, worker: int) -> dict[str, Any] | None:
         """What an MTA worker says of itself; None when it does not answer."""
-        path = self.settings.folder.mta_socket(worker)
-        with (
-            suppress(httpx.HTTPError, ValueError),
-            httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2.0) as client,
-        ):
-            answer: dict[str, Any] = client.get("http://localhost/api/live").raise_for_status().json()
+        with suppress(httpx.HTTPError, ValueError):
+            path = self.settings.folder.mta_socket(worker)
+            answer: dict[str, Any] = ask_socket(path, "/api/live", timeout=2.0).json()
             return answer
         return None
 

@@ -22,7 +22,7 @@ from collector.errors import SourceError
 from collector.metrics import RoadHealth
 from collector.settings import ListenerSettings, TlsSettings
 
-__all__ = ["HttpListener", "listen", "may_connect", "tls_context"]
+__all__ = ["EmbeddedServer", "HttpListener", "listen", "may_connect", "tls_context"]
 
 
 def listen(settings: ListenerSettings, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -93,7 +93,7 @@ class HttpListener:
         if settings.tls is not None:
             config.load()
             config.ssl = tls_context(settings.tls)
-        self._server = _Server(config)
+        self._server = EmbeddedServer(config)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -109,11 +109,12 @@ class HttpListener:
             await self._serving
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the process."""
+class EmbeddedServer(uvicorn.Server):
+    """One server of several in a process: it leaves signals to the process."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
         yield
 
 

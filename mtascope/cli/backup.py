@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from mtascope.client import connect
 from mtascope.output import data_option, emit, json_option, say
-from mtascope.settings import Settings, load_settings
+from mtascope.owner import backup_answer
+from mtascope.questions import order
+from mtascope.settings import load_settings
 
 __all__ = ["command"]
 
@@ -26,19 +27,11 @@ def command(file: str, data_dir: str | None, config: str | None, *, as_json: boo
 
     Example: mtascope backup /backup/mtascope-2026-01-31.tar
     """
-    answer = _backup(load_settings(config, data_dir), str(Path(file).resolve()))
+    settings, path = load_settings(config, data_dir), str(Path(file).resolve())
+    answer: dict[str, Any] = order(
+        settings, "/v1/backup", {"path": path}, lambda store: backup_answer(store, path, settings)
+    )
     if as_json:
         emit(answer)
     else:
         say(f"{answer['path']}: {answer['bytes'] / 1e6:.1f} MB, {', '.join(answer['files'])}")
-
-
-def _backup(settings: Settings, path: str) -> dict[str, Any]:
-    owner = connect(settings.folder, timeout=None)
-    if owner is not None:
-        answer: dict[str, Any] = owner.post("/v1/backup", {"path": path})
-        return answer
-    from mtascope.owner import backup_answer, open_store
-
-    with open_store(settings) as store:
-        return backup_answer(store, path, settings)

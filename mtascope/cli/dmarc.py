@@ -18,9 +18,9 @@ from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
 from dmarc.values import printable
 from mta.events.instants import format_instant, parse_instant
-from mtascope.client import connect
 from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.output import Exit, data_option, emit, json_option, say
+from mtascope.questions import answer, order
 from mtascope.settings import load_settings
 
 __all__ = ["command", "reading_fields", "record_fields"]
@@ -86,19 +86,15 @@ def ingest(
     if absent := [path for path in wanted if not Path(path).exists()]:
         say(f"{absent[0]}: no such file or folder")
         return Exit.MISSING
-    owner = connect(settings.folder, timeout=None)
-    if owner is not None:
-        answer: dict[str, Any] = owner.post("/v1/dmarc/ingest", {"paths": wanted})
-    else:
-        from mtascope.owner import open_store
-
-        with open_store(settings) as store:
-            answer = ingest_reports(store, settings, wanted, _progress if sys.stderr.isatty() else None)
+    shown = _progress if sys.stderr.isatty() else None
+    answered: dict[str, Any] = order(
+        settings, "/v1/dmarc/ingest", {"paths": wanted}, lambda store: ingest_reports(store, settings, wanted, shown)
+    )
     if as_json:
-        emit(answer)
+        emit(answered)
     else:
-        say(", ".join(f"{name} {value}" for name, value in answer.items()))
-    return Exit.REFUSED if answer["quarantined"] else Exit.DONE
+        say(", ".join(f"{name} {value}" for name, value in answered.items()))
+    return Exit.REFUSED if answered["quarantined"] else Exit.DONE
 
 
 @command.command("advise")
@@ -117,18 +113,16 @@ def advise(
     """
     settings = load_settings(config, data_dir)
     end = None if until is None else _instant(until)
-    owner = connect(settings.folder)
-    if owner is not None:
-        answer: dict[str, Any] = owner.get("/v1/dmarc/advice", {"domain": domain, "days": days, "until": until})
-    else:
-        from mtascope.owner import open_store
-
-        with open_store(settings) as store:
-            answer = advice_answer(store, domain, days, end)
+    advice: dict[str, Any] = answer(
+        settings,
+        "/v1/dmarc/advice",
+        {"domain": domain, "days": days, "until": until},
+        lambda store: advice_answer(store, domain, days, end),
+    )
     if as_json:
-        emit(answer)
+        emit(advice)
     else:
-        click.echo("\n".join(_advice_lines(answer)))
+        click.echo("\n".join(_advice_lines(advice)))
 
 
 def _instant(text: str) -> int:

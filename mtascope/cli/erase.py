@@ -9,9 +9,9 @@ import click
 
 from analytics.care import erase
 from mta.events.errors import SettingsError
-from mtascope.client import connect
 from mtascope.output import Exit, data_option, emit, json_option, say
-from mtascope.settings import Settings, load_settings
+from mtascope.questions import order
+from mtascope.settings import load_settings
 
 __all__ = ["command"]
 
@@ -30,20 +30,14 @@ def command(recipient: str, data_dir: str | None, config: str | None, *, as_json
     """
     if "@" not in recipient:
         raise SettingsError(f"{recipient!r} is no address", where="RECIPIENT")
-    answer = _erase(load_settings(config, data_dir), recipient)
+    answer: dict[str, Any] = order(
+        load_settings(config, data_dir),
+        "/v1/erase",
+        {"recipient": recipient},
+        lambda store: asdict(erase(store, recipient)),
+    )
     if as_json:
         emit(answer)
     else:
         say(", ".join(f"{name} {count}" for name, count in answer.items()))
     return Exit.DONE if any(answer.values()) else Exit.REFUSED
-
-
-def _erase(settings: Settings, recipient: str) -> dict[str, Any]:
-    owner = connect(settings.folder)
-    if owner is not None:
-        answer: dict[str, Any] = owner.post("/v1/erase", {"recipient": recipient})
-        return answer
-    from mtascope.owner import open_store
-
-    with open_store(settings) as store:
-        return asdict(erase(store, recipient))

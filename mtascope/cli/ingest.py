@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from analytics.store import Store
 from collector.ingest import ingest_paths
-from mtascope.client import connect
 from mtascope.output import Exit, data_option, emit, json_option, say
+from mtascope.owner import ingest_answer
+from mtascope.questions import order
 from mtascope.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -32,11 +34,12 @@ def command(
     """
     settings = load_settings(config, data_dir)
     absolute = [str(Path(path).resolve()) for path in paths]
-    owner = connect(settings.folder, timeout=None)
-    if owner is not None:
-        answer: dict[str, Any] = owner.post("/v1/ingest", {"paths": absolute, "format": format_name})
-    else:
-        answer = _load(settings, absolute, format_name)
+    answer: dict[str, Any] = order(
+        settings,
+        "/v1/ingest",
+        {"paths": absolute, "format": format_name},
+        lambda store: _load(store, settings, absolute, format_name),
+    )
     if as_json:
         emit(answer)
     else:
@@ -44,13 +47,10 @@ def command(
     return Exit.REFUSED if answer["quarantined"] else Exit.DONE
 
 
-def _load(settings: Settings, paths: list[str], format_name: str) -> dict[str, Any]:
-    from mtascope.owner import ingest_answer, open_store
-
+def _load(store: Store, settings: Settings, paths: list[str], format_name: str) -> dict[str, Any]:
     began = time.monotonic()
-    with open_store(settings) as store:
-        collector = settings.collector.model_copy(update={"format": format_name})
-        receipt, files = ingest_paths(paths, store, collector, _progress if sys.stderr.isatty() else lambda *_: None)
+    collector = settings.collector.model_copy(update={"format": format_name})
+    receipt, files = ingest_paths(paths, store, collector, _progress if sys.stderr.isatty() else lambda *_: None)
     return ingest_answer(receipt, files, time.monotonic() - began)
 
 

@@ -11,7 +11,6 @@ import asyncio
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +206,3 @@ def clear(data: Path) -> None:
         shutil.rmtree(data / name, ignore_errors=True)
     for name in ("settings.json", "keys.json"):
         (data / name).unlink(missing_ok=True)
-
-
-Report = Mapping[str, Any]
