@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PACKAGES := mta collector dmarc analytics exporter dashboards mtascope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up test test-fast check format lock generate bench clean
+.PHONY: help setup setup-dev up test test-fast soak check format lock generate bench clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,13 @@ up: setup  ## Run the demo: the whole suite on simulated providers, until Ctrl-C
 	$(BIN)/mtascope demo
 
 test: $(VENV)/.dev  ## Run every test; those that need an absent peer (Postfix, Prometheus, ...) say that they skip
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+
+soak: $(VENV)/.dev  ## Run the long proofs: hundreds of random kills, long fuzzing
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak
 
 test-fast: $(VENV)/.dev  ## Run the tests that start no processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not e2e and not peer"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not e2e and not peer and not soak"
 
 check: $(VENV)/.dev  ## Lint, format, types and import order
 	$(BIN)/ruff check .
