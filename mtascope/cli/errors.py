@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from analytics.reasons import top_reasons
-from exporter.api import reason_rows
+from exporter.rows import reason_rows
 from mta.events.instants import format_instant
 from mtascope.output import data_option, emit, json_option
 from mtascope.questions import answer, instant

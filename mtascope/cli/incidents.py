@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from analytics.incidents import find_incidents
-from exporter.api import incident_rows
+from exporter.rows import incident_rows
 from mta.events.instants import format_instant
 from mtascope.output import data_option, emit, json_option
 from mtascope.questions import answer, instant

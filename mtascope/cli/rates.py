@@ -8,7 +8,7 @@ import click
 
 from analytics.latency import QUANTILES, latencies
 from analytics.rates import Question, ask
-from exporter.api import latency_rows, rate_rows
+from exporter.rows import latency_rows, rate_rows
 from mta.events.errors import SettingsError
 from mta.events.instants import format_instant
 from mtascope.output import data_option, emit, json_option

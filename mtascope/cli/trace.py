@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from analytics.trace import trace
-from exporter.api import traced_row
+from exporter.rows import traced_row
 from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.questions import answer
 from mtascope.settings import load_settings

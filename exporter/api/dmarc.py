@@ -1,0 +1,43 @@
+"""DMARC: may the policy be made stricter, and loading of reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from exporter.api.backend import Backend
+from exporter.api.guard import owner_only
+from exporter.api.parameters import Moment
+from mta.events.instants import from_datetime
+
+__all__ = ["routes"]
+
+
+class ReportsRequest(BaseModel):
+    """Files or folders on this machine with DMARC reports to load once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paths: list[str] = Field(min_length=1, max_length=10_000)
+
+
+def routes(backend: Backend) -> APIRouter:
+    """`/v1/dmarc/...`."""
+    router = APIRouter()
+
+    @router.get("/v1/dmarc/advice")
+    def advice(
+        domain: Annotated[str, Query(min_length=1, max_length=255)],
+        days: Annotated[int, Query(ge=1, le=400)] = 30,
+        until: Moment = None,
+    ) -> dict[str, Any]:
+        """Whether a domain's DMARC policy may be made stricter, what stands in the way, and who sends in its name."""
+        return backend.dmarc_advice(domain, days, None if until is None else from_datetime(until))
+
+    @router.post("/v1/dmarc/ingest", include_in_schema=False, dependencies=[Depends(owner_only)])
+    def ingest_reports(body: ReportsRequest) -> dict[str, Any]:
+        return backend.dmarc_ingest(body.paths)
+
+    return router

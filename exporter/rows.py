@@ -1,0 +1,77 @@
+"""Answers as the command line and the API print them: the same keys, instants as RFC 3339, seconds as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from analytics.incidents import Incident
+from analytics.latency import Latency
+from analytics.rates import COUNTS, RateRow
+from analytics.reasons import Reason
+from analytics.trace import Traced
+from mta.events.instants import format_instant
+
+__all__ = ["incident_rows", "latency_rows", "rate_rows", "reason_rows", "traced_row"]
+
+
+def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:
+    """Keys, counts, then each ratio as an object."""
+    return [
+        {
+            **row.key,
+            **{name: row.counts[name] for name in COUNTS},
+            **{name: asdict(value) for name, value in row.rates.items()},
+        }
+        for row in rows
+    ]
+
+
+def latency_rows(found: list[Latency]) -> list[dict[str, Any]]:
+    """Latencies in seconds."""
+    return [
+        {
+            **latency.key,
+            "delivered": latency.delivered,
+            "in_flight": latency.in_flight,
+            "latency": dict(latency.all),
+            "first_attempt": dict(latency.first),
+            "at_least": latency.at_least,
+        }
+        for latency in found
+    ]
+
+
+def reason_rows(reasons: list[Reason]) -> list[dict[str, Any]]:
+    """The replies behind failures."""
+    return [
+        {**asdict(reason), "first_seen": format_instant(reason.first_seen),
+         "last_seen": format_instant(reason.last_seen)}
+        for reason in reasons
+    ]  # fmt: skip
+
+
+def incident_rows(incidents: list[Incident]) -> list[dict[str, Any]]:
+    """Incidents; `closed` is null while one is open."""
+    return [
+        {
+            **asdict(incident),
+            "began": format_instant(incident.began),
+            "opened": format_instant(incident.opened),
+            "closed": None if incident.closed is None else format_instant(incident.closed),
+        }
+        for incident in incidents
+    ]
+
+
+def traced_row(found: Traced) -> dict[str, Any]:
+    """A traced recipient with its events."""
+    content = asdict(found)
+    return {
+        "ids": {"message_id": found.message_id, "queue_ids": list(found.queue_ids)},
+        **{name: content[name] for name in ("recipient", "provider", "tenant", "campaign", "outcome")},
+        "returned": found.returned,
+        "complained": found.complained,
+        "injected": format_instant(found.injected),
+        "events": [{**event, "time": format_instant(event["time"])} for event in content["events"]],
+    }
