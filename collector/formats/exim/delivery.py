@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from collector.formats.exim.fields import Fields
+from collector.formats.exim.fields import Fields, queued_before, tls_version
+from collector.formats.exim.usual import DELIVERY
 from collector.formats.hosts import host_or_none, ip_or_none
 from collector.formats.outcome import Ignored, Outcome
 from collector.formats.recurrence import Recurrence
@@ -37,6 +38,11 @@ _TIMES = re.compile(r"(?: [QDR]T=[\d.wdhms]{1,30})+$")
 _TIMED_OUT = "retry timeout exceeded"
 _CANCELLED = "delivery cancelled by administrator"
 _DISCARDED = Ignored("discarded")
+_DELIVERY, _INBOUND, _OUTBOUND = (
+    EventType.DELIVERY,
+    Direction.INBOUND,
+    Direction.OUTBOUND,
+)  # looked up once, not per line
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class Line:
 
 def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
     """The event of a line with `=>`, `->`, `>>` or `*>`. Raises ParseError."""
+    if flag != "*>" and (usual := DELIVERY.fullmatch(line.rest)):
+        return _usually_delivered(line, usual, recurrence)
     if line.rest.startswith("blackhole ("):
         return _DISCARDED
     final, parent, end = _addresses(line.rest)
@@ -79,6 +87,30 @@ def delivered(line: Line, flag: str, recurrence: Recurrence) -> Outcome:
             peer_host=host,
             peer_ip=ip,
             tls_version=fields.tls,
+        ),
+    )
+
+
+def _usually_delivered(line: Line, usual: re.Match[str], recurrence: Recurrence) -> Outcome:
+    recipient, sender, size, host, address, cipher, said, queued = usual.groups()
+    time, ip = line.time, ip_or_none(address)
+    return (
+        Event(
+            type=_DELIVERY,
+            time=time,
+            node=line.node,
+            mta="exim",
+            queue_id=line.queue_id,
+            recipient=recipient,
+            ordinal=recurrence(time, (time, line.queue_id, recipient)),
+            created=queued_before(queued, time) if queued else None,
+            direction=_INBOUND if ip is None else _OUTBOUND,
+            sender=sender,
+            size=int(size) if size else None,
+            reply=_reply(said, ".") if said is not None else None,
+            peer_host=host_or_none(host),
+            peer_ip=ip,
+            tls_version=tls_version(cipher) if cipher else None,
         ),
     )
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from collector.formats.hosts import host_or_none, ip_or_none
 
-__all__ = ["Fields", "seconds"]
+__all__ = ["Fields", "queued_before", "seconds", "tls_version"]
 
-_PEER = re.compile(r" H=(?:([^\s\[(]{1,255})\*? )?(?:\([^()]{0,255}\) )?\[([^\]\s]{1,64})\]")
+_PEER = re.compile(r" H=(?:([^\s\[(*]{1,255})\*? (?:DS )?)?(?:\([^()]{0,255}\) )?\[([^\]\s]{1,64})\]")
 _QUOTED = re.compile(r' [A-Za-z]{1,3}="[^"\\]*(?:\\.[^"\\]*)*"?')
 _ESCAPED = re.compile(r'\\(["\\])')
 _TLS = re.compile(r"(?:TLS|SSL)v?(\d(?:\.[\dx])?)")
@@ -54,7 +54,7 @@ class Fields:
     def tls(self) -> str | None:
         """`X=TLS1.3:cipher:bits` as `TLSv1.3`."""
         cipher = self.get("X")
-        return _tls(cipher) if cipher else None
+        return tls_version(cipher) if cipher else None
 
     @property
     def size(self) -> int | None:
@@ -77,11 +77,7 @@ class Fields:
     def queued_before(self, time: int) -> int | None:
         """When the message arrived, from its time in the queue: `QT=1m20s`."""
         written = self.get("QT")
-        delay = seconds(written) if written else None
-        if delay is None or delay > _LONGEST_DELAY:
-            return None
-        created = time - round(delay * 1_000_000)
-        return created if created >= 0 else None
+        return queued_before(written, time) if written else None
 
 
 _NOBODY = (None, None)
@@ -99,8 +95,18 @@ def _without_quoted(text: str) -> tuple[str, str | None]:
     return _QUOTED.sub("", text), quoted[0][4:].removesuffix('"') if quoted else None
 
 
+def queued_before(written: str, time: int) -> int | None:
+    """When a message arrived that was `written` long (`1m20s`) in the queue at `time`; None for no such duration."""
+    delay = seconds(written)
+    if delay is None or delay > _LONGEST_DELAY:
+        return None
+    created = time - round(delay * 1_000_000)
+    return created if created >= 0 else None
+
+
 @lru_cache(maxsize=1024)
-def _tls(written: str) -> str | None:
+def tls_version(written: str) -> str | None:
+    """`TLS1.3:cipher:bits` as `TLSv1.3`."""
     found = _TLS.match(written)
     return f"TLSv{found[1]}" if found else None
 

@@ -6,8 +6,10 @@ import re
 
 from collector.formats.context import Context
 from collector.formats.exim.delivery import Line, delivered, failed
-from collector.formats.exim.fields import Fields
+from collector.formats.exim.fields import Fields, tls_version
 from collector.formats.exim.refusal import REFUSED, read_refusal
+from collector.formats.exim.usual import ARRIVAL
+from collector.formats.hosts import host_or_none, ip_or_none
 from collector.formats.outcome import ALIEN, BLANK, UNRECOGNISED, Ignored, LineParser, Outcome
 from collector.formats.recurrence import Recurrence
 from collector.formats.syslog import SyslogReader
@@ -30,6 +32,7 @@ _RECOGNISED = re.compile(
     rf"(?:{_ID} |(?:H=|U=).{{0,300}}rejected |Start queue run|End queue run|exim \S+ daemon started)".encode()
 )
 
+_RECEPTION = EventType.RECEPTION
 _COMPLETED = Ignored("completed")
 _ATTEMPT = Ignored("attempt-detail")
 _CONNECTION = Ignored("connection")
@@ -120,6 +123,9 @@ class _Parser:
 
 def _arrived(line: Line) -> Outcome:
     """A reception of the whole message. Raises ParseError."""
+    usual = ARRIVAL.fullmatch(line.rest)
+    if usual:
+        return _usually_arrived(line, usual)
     found = _ARRIVED.match(line.rest)
     if not found:
         raise ParseError("no sender", reason=Reason.MALFORMED)
@@ -142,6 +148,26 @@ def _arrived(line: Line) -> Outcome:
             peer_host=host,
             peer_ip=ip,
             tls_version=fields.tls,
+        ),
+    )
+
+
+def _usually_arrived(line: Line, usual: re.Match[str]) -> Outcome:
+    sender, host, address, cipher, size, message_id = usual.groups()
+    return (
+        Event(
+            type=_RECEPTION,
+            time=line.time,
+            node=line.node,
+            mta="exim",
+            queue_id=line.queue_id,
+            recipient="",
+            sender="" if sender == "<>" else sender,
+            message_id=message_id.strip("<>") if message_id else None,
+            size=int(size),
+            peer_host=host_or_none(host),
+            peer_ip=ip_or_none(address),
+            tls_version=tls_version(cipher) if cipher else None,
         ),
     )
 
