@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dmarc import values
-from dmarc.failure import address_domain
+from dmarc.author import address_domain
 from mta.events.mail.message import Fields, Part
 from mta.events.mail.report import instant
 

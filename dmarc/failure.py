@@ -5,9 +5,8 @@ Of the failed message only its Message-ID and the domain of its From are read: e
 
 from __future__ import annotations
 
-from email.utils import parseaddr
-
 from dmarc import values
+from dmarc.author import address_domain
 from dmarc.deviation import Deviation, Deviations
 from dmarc.errors import NotAReport
 from dmarc.reports import FailureReport
@@ -42,11 +41,6 @@ def read_failure_report(message: Part, deviations: Deviations, limits: MailLimit
         raise NotAReport("a mail without a failure report", reason="no-report")
     deviations.note(Deviation.PLAIN_TEXT)
     return _plain(text, carrier, limits)
-
-
-def address_domain(value: str | None) -> str | None:
-    """Domain of the address in a From field."""
-    return values.domain(parseaddr(value[:1_000])[1]) if value and "@" in value else None
 
 
 def _structured(report: FeedbackReport, carrier: str | None, deviations: Deviations) -> FailureReport:
