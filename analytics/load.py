@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from analytics import counters
+from analytics import counters, steps
 from analytics.enrich import EVIDENCE, STAGED, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
@@ -89,6 +89,7 @@ class Loader:
                 self._update_units()
                 self._learn()
                 counters.count_events(con, "fresh")
+                steps.count_outcomes(con, "fresh")
                 self._watermarks(now)
                 self.identity_broken = broken_at_load(con)
             con.execute("DELETE FROM staged")
@@ -231,6 +232,7 @@ class Loader:
         columns = ", ".join(f"CAST({facts[fact.name]} AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
         con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS SELECT unit_id, {columns} FROM attributed")
         self._merge_arriving()
+        steps.count_complaints(con, "attributed")
 
     def _learn(self) -> None:
         """Remember which provider's MX served a domain, for records that name no host."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from analytics import steps
 from analytics.errors import SchemaTooNew
 from analytics.lifecycle import create_unit_tables
 from analytics.rollup import create_rollup_table
@@ -37,7 +38,13 @@ def _first(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(create_rollup_table())
 
 
-STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"))
+def _incidents(con: duckdb.DuckDBPyConnection) -> None:
+    """Schema 3. The watch over a store that is there already begins with what that store holds."""
+    _script("0003_incidents.sql")(con)
+    steps.fill(con)
+
+
+STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"), _incidents)
 """Step n brings the schema from n to n + 1."""
 
 SCHEMA = len(STEPS)
