@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from analytics.spikes.dispersion import Dispersion, DispersionPrior
 
@@ -66,6 +67,19 @@ class Priors:
         if rates:
             self.rate = rates[len(rates) // 2]
 
+    def state(self) -> list[Any]:
+        """What was learnt, for `restore`."""
+        return [self.rate, *(prior.log_weights for prior in self._of_kind())]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Know again what `state` told."""
+        self.rate, *weights = state
+        for prior, of_kind in zip(self._of_kind(), weights, strict=True):
+            prior.log_weights = of_kind
+
+    def _of_kind(self) -> tuple[DispersionPrior, ...]:
+        return (self.clumping, self.wander, self.campaigns, self.quarters)
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -81,6 +95,16 @@ class Expectation:
     levels: tuple[float, ...] = ()
     level: float = 0.0
 
+    def state(self) -> list[Any]:
+        """For `restored`."""
+        return [self.rate, self.volume, self.doubt, self.campaign_doubt, self.levels, self.level]
+
+    @classmethod
+    def restored(cls, state: Sequence[Any]) -> Expectation:
+        """What `state` told."""
+        rate, volume, doubt, campaign_doubt, levels, level = state
+        return cls(rate, volume, doubt, campaign_doubt, tuple(levels), level)
+
     def doubt_at(self, sent: int) -> float:
         """Squared relative standard deviation of the rate in a step with this many mails."""
         return self.campaign_doubt if 0 < _BURST * self.volume < sent else self.doubt
@@ -93,6 +117,22 @@ class Block:
     hour: int
     expectation: Expectation
     steps: list[tuple[int, int, int, float]]
+
+    def restate(self, step: int, sent: int, bounced: int) -> None:
+        """Replace the counts of one step, before they are learnt."""
+        for place, known in enumerate(self.steps):
+            if known[0] == step:
+                self.steps[place] = (step, sent, bounced, sent * self.expectation.rate)
+
+    def state(self) -> list[Any]:
+        """For `restored`."""
+        return [self.hour, self.expectation.state(), self.steps]
+
+    @classmethod
+    def restored(cls, state: Sequence[Any]) -> Block:
+        """What `state` told."""
+        hour, expectation, steps = state
+        return cls(hour, Expectation.restored(expectation), [tuple(step) for step in steps])
 
 
 class Baseline:
@@ -147,8 +187,8 @@ class Baseline:
         )
         return self.expectation
 
-    def learn(self, block: Block, *, whole: bool = True) -> None:
-        """Take in an hour; `whole` says that no step of it was left out."""
+    def learn(self, block: Block, *, whole: bool = True, thorough: bool = True) -> None:
+        """Take in an hour; `whole` says that no step of it was left out, `thorough` that its scatter is learnt too."""
         sent = sum(step[1] for step in block.steps)
         place = block.hour % _HOURS_PER_WEEK
         usual = self._volume[place]
@@ -163,7 +203,7 @@ class Baseline:
         weight = min(1.0, 1.5 * usual_sent / sent) if usual_sent else 1.0
         self._hours += 1
         self._learn_level(place, block, weight * sent, weight * bounced)
-        if self._hours > _WARM_UP:
+        if self._hours > _WARM_UP and thorough:
             self._learn_scatter(block, expected, campaign=bool(usual_sent) and sent > _BURST * usual_sent)
 
     def adopt(self, rate: float) -> None:
@@ -186,6 +226,23 @@ class Baseline:
         lasting = max(0.0, self.quarters.value - self.wander.value)
         redundancy = 1.0 + _LASTING * _QUARTER * lasting / self.clumping.value
         self.redundancy = redundancy if redundancy > _REDUNDANT else 1.0
+
+    def state(self) -> list[Any]:
+        """What was learnt, for `restore`."""
+        learnt = [self._bounced, self._sent, self._hour_bounced, self._hour_expected, self._volume]
+        scatter = [one.state() for one in self._scatter()]
+        return [learnt, scatter, self._speed, self._hours, self.redundancy, self.expectation.state()]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Know again what `state` told."""
+        learnt, scatter, self._speed, self._hours, self.redundancy, expectation = state
+        self._bounced, self._sent, self._hour_bounced, self._hour_expected, self._volume = learnt
+        for one, told in zip(self._scatter(), scatter, strict=True):
+            one.restore(told)
+        self.expectation = Expectation.restored(expectation)
+
+    def _scatter(self) -> tuple[Dispersion, ...]:
+        return (*self._wanders, self.clumping, self.campaigns, self.quarters)
 
     def _levels(self) -> tuple[float, ...]:
         """Quick to slow; each leans on the next slower one, the slowest on the installation."""

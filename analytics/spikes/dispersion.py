@@ -10,7 +10,7 @@ quiet newcomer starts from them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = ["Dispersion", "DispersionPrior"]
 
@@ -96,6 +96,14 @@ class Dispersion:
             self.value = candidates[peak] * self._prior.ratio**offset
         else:
             self.value = math.exp(sum(share * math.log(c) for share, c in zip(shares, candidates, strict=True)))
+
+    def state(self) -> list[float]:
+        """What was learnt, for `restore`."""
+        return [*self._scores, self.value]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Know again what `state` told."""
+        *self._scores, self.value = state
 
     def _log_posterior(self) -> list[float]:
         return [score + prior for score, prior in zip(self._scores, self._prior.log_weights, strict=True)]

@@ -58,6 +58,14 @@ class Evidence:
         score = max(self._scores)
         return score, self._since[self._scores.index(score)]
 
+    def state(self) -> list[list[float]]:
+        """The sums so far, for `restore`."""
+        return [self._scores, [float(step) for step in self._since]]
+
+    def restore(self, state: Sequence[Sequence[float]]) -> None:
+        """Go on with the sums that `state` told."""
+        self._scores, self._since = list(state[0]), [int(step) for step in state[1]]
+
 
 def _log_likelihood(count: int, mean: float, size: float) -> float:
     """Of a negative-binomial count, without the term that depends on the count alone."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 from analytics.spikes.baseline import STEPS_PER_HOUR, Baseline, Block, Expectation, Priors, null_rate
 from analytics.spikes.evidence import Evidence
@@ -25,6 +27,8 @@ _MOST_URGENT = 2.0
 """Nats by which the size of the loss moves the threshold at most."""
 _USUAL_LOSS = 100.0
 """Extra bounces an hour for which the threshold is meant."""
+_SILENT = 6 * STEPS_PER_HOUR
+"""Steps without any mail that close an incident."""
 _RENEW_STEPS = 24 * STEPS_PER_HOUR
 _WORSE = 2.0
 """Times the rate last told of that is news."""
@@ -70,6 +74,8 @@ class _Open:
     told_at: int
     bounced: int
     sent: int
+    mail_at: int
+    """The last step with mail."""
     recovery: float = 0.0
     recovering_since: int = 0
     seen_bounced: int = 0
@@ -109,6 +115,12 @@ class _Recent:
         self._bounced = [0] * _RING
         self._expected = [0.0] * _RING
 
+    def state(self) -> list[Any]:
+        return [self._at, self._sent, self._bounced, self._expected]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        self._at, self._sent, self._bounced, self._expected = state
+
 
 class Watch:
     """Of one series. `threshold` is set by the detector, which knows how many series there are."""
@@ -141,6 +153,48 @@ class Watch:
         if sent and self.baseline.warm:
             return self._weigh(step, sent, bounced)
         return None
+
+    def teach(self, hour: int, steps: Sequence[tuple[int, int, int]], *, thorough: bool) -> None:
+        """Learn a past hour, (step, sent, bounced) each, without judging it: what is told of it is history."""
+        expectation = self._expectation = self.baseline.expect(hour)
+        counted = [(step, sent, bounced, sent * expectation.rate) for step, sent, bounced in steps]
+        self.baseline.learn(Block(hour, expectation, counted), thorough=thorough)
+        self._step = steps[-1][0]
+
+    def restate(self, step: int, sent: int, bounced: int) -> None:
+        """Counts of a judged step have changed: late mail opens nothing, but what is learnt shall be right."""
+        for block in self._blocks:
+            if block.hour == step // STEPS_PER_HOUR:
+                block.restate(step, sent, bounced)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether an incident is open."""
+        return self._incident is not None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that this watch knows, as JSON has it, for `restore`."""
+        return {
+            "baseline": self.baseline.state(),
+            "evidence": self._evidence.state(),
+            "recent": self._recent.state(),
+            "blocks": [block.state() for block in self._blocks],
+            "left_out": list(self._left_out),
+            "incident": None if self._incident is None else asdict(self._incident),
+            "expectation": self._expectation.state(),
+            "step": self._step,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was told."""
+        self.baseline.restore(state["baseline"])
+        self._evidence.restore(state["evidence"])
+        self._recent.restore(state["recent"])
+        self._blocks = deque(Block.restored(block) for block in state["blocks"])
+        self._left_out = deque((start, end) for start, end in state["left_out"])
+        self._incident = None if state["incident"] is None else _Open(**state["incident"])
+        self._expectation = Expectation.restored(state["expectation"])
+        self._step = state["step"]
 
     def _skip_to(self, step: int) -> None:
         if self._step is None:
@@ -202,7 +256,7 @@ class Watch:
     def _open(self, step: int, began: int, sent: int, bounced: int) -> Change:
         level = bounced / sent
         self._incident = _Open(
-            step, began, self._expectation.rate, level, step, bounced, sent,
+            step, began, self._expectation.rate, level, step, bounced, sent, step,
             recovering_since=step + 1, seen_bounced=bounced, seen_sent=sent,
         )  # fmt: skip
         self._left_out.append((began, None))
@@ -210,7 +264,14 @@ class Watch:
         return self._change(self._incident, ChangeKind.OPENED, step, level)
 
     def _follow(self, incident: _Open, step: int, sent: int, bounced: int) -> Change | None:
-        """Wait for `quiet_steps` of mail that speaks for the baseline rather than for less than half of the rise."""
+        """Wait for `quiet_steps` of mail that speaks for the baseline rather than for less than half of the rise.
+
+        Where no mail comes any more there is nothing left to say.
+        """
+        if sent:
+            incident.mail_at = step
+        elif step - incident.mail_at >= _SILENT:
+            return self._close(incident, step)
         incident.sent += sent
         incident.bounced += bounced
         normal = self._expectation.rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from random import Random
 
@@ -157,3 +158,53 @@ def test_what_comes_later_changes_no_decision(seed, cut):
         share = 0.5 if step % 97 > 90 else 0.02
         counts.append((sent, min(sent, int(random.expovariate(1) * share * sent))))
     assert run(counts)[:cut] == run(counts[:cut])
+
+
+def test_what_was_learnt_and_is_open_survives_a_restart(feed):
+    """A detector restored from its state, which went through JSON, decides as the one that never stopped."""
+    start = 3 * DAY
+    whole, first, second = SpikeDetector(tiers=2), SpikeDetector(tiers=2), SpikeDetector(tiers=2)
+    expected = feed(whole, range(4 * DAY), spike(start, start + 24, 0.10))
+    found = feed(first, range(start + 7), spike(start, start + 24, 0.10))
+    second.restore(json.loads(json.dumps(first.state())))
+    found += feed(second, range(start + 7, 4 * DAY), spike(start, start + 24, 0.10))
+    assert found == expected
+    assert second.state() == whole.state()
+
+
+def test_an_incident_without_mail_ends_after_six_hours(feed):
+    detector = SpikeDetector()
+    (opened,) = feed(detector, range(3 * DAY + 6), spike(3 * DAY, 4 * DAY, 0.3))
+    closed = feed(detector, range(3 * DAY + 6, 4 * DAY), lambda _: 0.0, sent=0)
+    assert [change.kind for change in (opened, *closed)] == [OPENED, CLOSED]
+    assert closed[0].step == 3 * DAY + 5 + 72
+    assert detector.troubled() == []
+
+
+def test_a_taught_past_is_a_baseline_at_once(feed):
+    detector, random = SpikeDetector(), Random(1)
+    for hour in range(48):
+        steps = [(hour * 12 + place, 500, max(0, round(random.gauss(5, 2.5)))) for place in range(12)]
+        detector.teach("gmail", hour, steps, thorough=hour % 4 == 0)
+    assert detector.expectation("gmail").rate == pytest.approx(0.01, rel=0.3)
+    (opened,) = feed(detector, range(2 * DAY, 2 * DAY + 12), spike(2 * DAY + 6, 3 * DAY, 0.1))
+    assert opened.step <= 2 * DAY + 7
+
+
+def test_many_parts_do_not_make_the_wholes_deaf():
+    detector = SpikeDetector(tiers=2)
+    for number in range(30):
+        detector.observe(f"whole{number}", 0, 1, 0)
+    alone = detector.threshold
+    for number in range(2000):
+        detector.observe(f"part{number}", 0, 1, 0, tier=1)
+    assert detector.threshold == pytest.approx(alone + math.log(2))
+    assert detector._threshold(1) == pytest.approx(alone + math.log(2 * 2000 / 30))
+
+
+def test_late_counts_are_learnt_and_open_nothing():
+    detector = SpikeDetector()
+    for step in range(3 * DAY):
+        detector.observe("gmail", step, 500, 5)
+    detector.restate("gmail", 3 * DAY - 1, 500, 400)
+    assert not [change for step in range(3 * DAY, 4 * DAY) if (change := detector.observe("gmail", step, 500, 5))]
