@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from analytics.dimensions import DIMENSIONS
 from analytics.lifecycle import OUTCOME
 from analytics.rates import Question
-from analytics.rollup import DIMENSIONS
 from analytics.store import Store
 
 __all__ = ["QUANTILES", "Latency", "latencies"]

@@ -7,18 +7,22 @@ Counts come from `rollup` when only its dimensions are asked for, else from the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
+from analytics.buckets import Step
+from analytics.dimensions import DIMENSIONS, FAILURE_TRAITS, ROLLED
 from analytics.ratios import Ratio, Threshold, ratio
-from analytics.rollup import DIMENSIONS, MEASURE_NAMES, ROLLED, contributions
+from analytics.relations import Clock, events, units
+from analytics.rollup import MEASURE_NAMES, contributions
 from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.instants import MINUTE
 
 __all__ = ["COUNTS", "RATES", "Clock", "Question", "Rate", "RateRow", "ask"]
 
-Clock = Literal["event", "cohort"]
+_RIPE = 0.995
+"""A cohort of which this share has ended is ripe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,11 @@ COUNTS: tuple[str, ...] = (*(name for name in MEASURE_NAMES if name not in _WITH
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """By which dimensions, over [`since`, `until`) on which clock, about which part of the mail.
+    """By which dimensions, over [`since`, `until`) on which clock, in which steps, about which part of the mail.
 
     Instants are microseconds, taken to the beginning of their minute; None leaves that side open. `where` maps a
     dimension to the values wanted. Rates are about outbound mail unless `where` names a direction. Unknown dimensions
-    raise SettingsError.
+    raise SettingsError. Buckets of minutes are there for the last days only: older figures are kept by five minutes.
     """
 
     by: tuple[str, ...] = ("provider",)
@@ -85,63 +89,138 @@ class Question:
     until: int | None = None
     clock: Clock = "cohort"
     where: Mapping[str, Sequence[str]] | None = None
+    step: Step | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.by, *(self.where or {})):
             if name not in DIMENSIONS:
                 raise SettingsError(f"{name!r} is no dimension", remedy="one of " + ", ".join(DIMENSIONS))
 
+    @property
+    def selection(self) -> dict[str, Sequence[str]]:
+        """`where` with what holds unless it says otherwise."""
+        return {"direction": ("outbound",), **(self.where or {})}
+
 
 @dataclass(frozen=True, slots=True)
 class RateRow:
-    """One group: its key, every count, every ratio."""
+    """One group: its key, every count, every ratio.
+
+    `start` and `end` are those of its bucket, where steps were asked for. `ripe` says that what is still to come cannot
+    change the row's rates by much (METRICS.md rule 2); None on the event clock, where nothing ripens.
+    """
 
     key: Mapping[str, str]
     counts: Mapping[str, int]
     rates: Mapping[str, Ratio]
+    start: int | None = None
+    end: int | None = None
+    ripe: bool | None = None
 
 
 def ask(store: Store, question: Question) -> list[RateRow]:
-    """Answer with one row a group, the largest first; without `by` one row, else none where nothing was counted."""
-    sql, parameters = _select(question)
-    found = [_row(question.by, values) for values in store.query(sql, parameters)]
-    rows = [row for row in found if not question.by or any(row.counts.values())]
-    return sorted(rows, key=lambda row: (-row.counts["injected"], tuple(row.key.values())))
+    """Answer with one row a group, the largest first within its bucket; without `by` and steps one row in any case."""
+    found = _sums(store, question)
+    whole = _sums(store, _unsplit(question)) if _split_by_failure(question) else found
+    rows = [_row(store, question, group, counts, whole[_unsplit_group(question, group)])
+            for group, counts in found.items()]  # fmt: skip
+    if question.by or question.step is not None:
+        rows = [row for row in rows if any(row.counts.values())]
+    return sorted(rows, key=lambda row: (row.start or 0, -row.counts["injected"], -_failed(row), *row.key.values()))
 
 
-def _select(question: Question) -> tuple[str, dict[str, Any]]:
-    where = dict(question.where or {})
-    where.setdefault("direction", ("outbound",))
-    dimensions = tuple(dict.fromkeys((*question.by, *where)))
-    rolled = set(dimensions) <= set(ROLLED)
-    relation = "rollup" if rolled else f"({contributions('unit', 'event', dimensions)})"
+Group = tuple[Any, ...]
+"""The bucket, if steps were asked for, then the values of `by`."""
+
+
+def _sums(store: Store, question: Question) -> dict[Group, dict[str, int]]:
+    sql, parameters = _select(store, question)
+    keys = len(question.by) + (question.step is not None)
+    return {row[:keys]: _counts(row[keys:]) for row in store.query(sql, parameters)}
+
+
+def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
+    selection = question.selection
     parameters: dict[str, Any] = {"clock": question.clock}
     conditions = ["clock = $clock::rate_clock"]
     for bound, sign in (("since", ">="), ("until", "<")):
         if (instant := getattr(question, bound)) is not None:
             conditions.append(f"bucket {sign} make_timestamp(${bound})")
             parameters[bound] = instant // MINUTE * MINUTE
-    for number, (name, values) in enumerate(where.items()):
+    for number, (name, values) in enumerate(selection.items()):
         conditions.append(f"list_contains($where{number}, {name})")
         parameters[f"where{number}"] = list(values)
-    keys = ", ".join(question.by)
-    sums = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in MEASURE_NAMES)
-    select = (
-        f"SELECT {', '.join(part for part in (keys, sums) if part)} FROM {relation} WHERE {' AND '.join(conditions)}"
-    )
-    return (f"{select} GROUP BY {keys}" if keys else select), parameters
+    keys = list(question.by)
+    if question.step is not None:
+        keys.insert(0, f"{question.step.sql('bucket')} AS began")
+        parameters |= question.step.parameters
+    sums = [f"coalesce(sum({name}), 0)::BIGINT" for name in MEASURE_NAMES]
+    relation = _relation(store, question, tuple(dict.fromkeys((*question.by, *selection))))
+    select = f"SELECT {', '.join((*keys, *sums))} FROM {relation} WHERE {' AND '.join(conditions)}"
+    return (f"{select} GROUP BY ALL" if keys else select), parameters
 
 
-def _row(by: Sequence[str], values: Sequence[Any]) -> RateRow:
-    key = dict(zip(by, values, strict=False))
-    measured = dict(zip(MEASURE_NAMES, values[len(by) :], strict=True))
+def _relation(store: Store, question: Question, dimensions: tuple[str, ...]) -> str:
+    if set(dimensions) <= set(ROLLED):
+        return "rollup"
+    of_units = units(store, question.clock, question.since, question.until)
+    of_events = events(store, question.since, question.until)
+    return f"({contributions(of_units, of_events, dimensions)})"
+
+
+def _split_by_failure(question: Question) -> bool:
+    return any(name in FAILURE_TRAITS for name in (*question.by, *question.selection))
+
+
+def _unsplit(question: Question) -> Question:
+    """The same mail whatever became of it: what a rate by a trait of failures is divided by."""
+    by = tuple(name for name in question.by if name not in FAILURE_TRAITS)
+    where = {name: values for name, values in question.selection.items() if name not in FAILURE_TRAITS}
+    return replace(question, by=by, where=where)
+
+
+def _unsplit_group(question: Question, group: Group) -> Group:
+    buckets = len(group) - len(question.by)
+    kept = (value for name, value in zip(question.by, group[buckets:], strict=True) if name not in FAILURE_TRAITS)
+    return (*group[:buckets], *kept)
+
+
+def _counts(sums: Sequence[int]) -> dict[str, int]:
+    """Every count of an answer, in the order of `COUNTS`."""
+    measured = dict(zip(MEASURE_NAMES, sums, strict=True))
     counts = dict(measured)
     for name, terms in (*_WITH_LATE.items(), *_DERIVED.items()):
         counts[name] = sum(sign * measured[term] for term, sign in terms.items())
-    return RateRow(key, {name: counts[name] for name in COUNTS}, {rate.name: _ratio(rate, counts) for rate in RATES})
+    return {name: counts[name] for name in COUNTS}
 
 
-def _ratio(rate: Rate, counts: Mapping[str, int]) -> Ratio:
-    den = sum(counts[name] for name in rate.denominator)
+def _row(
+    store: Store, question: Question, group: Group, counts: Mapping[str, int], whole: Mapping[str, int]
+) -> RateRow:
+    step, buckets = question.step, len(group) - len(question.by)
+    end = step.end(group[0]) if step is not None else question.until
+    return RateRow(
+        key=dict(zip(question.by, group[buckets:], strict=True)),
+        counts=counts,
+        rates={rate.name: _ratio(rate, counts, whole) for rate in RATES},
+        start=step.start(group[0]) if step is not None else None,
+        end=end if step is not None else None,
+        ripe=_is_ripe(store, whole, end) if question.clock == "cohort" else None,
+    )
+
+
+def _is_ripe(store: Store, counts: Mapping[str, int], end: int | None) -> bool:
+    """Nearly all of it has ended, or what has not is older than a queue keeps mail."""
+    if end is not None and store.clock() - end > store.queue_lifetime:
+        return True
+    return counts["in_flight"] <= (1 - _RIPE) * counts["injected"]
+
+
+def _failed(row: RateRow) -> int:
+    return row.counts["bounced"] + row.counts["expired"] + row.counts["attempt_deferrals"]
+
+
+def _ratio(rate: Rate, counts: Mapping[str, int], whole: Mapping[str, int]) -> Ratio:
+    den = sum(whole[name] for name in rate.denominator)
     num = sum(counts[name] for name in rate.numerator)
     return ratio(None if rate.needs_loop and den == 0 else num, den, rate.threshold)

@@ -9,12 +9,22 @@ time, which the tests do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analytics.dimensions import DIMENSIONS, ROLLED, Facet
 from analytics.lifecycle import INJECTED_AT, OUTCOME
 
-__all__ = ["DIMENSIONS", "MEASURES", "compaction", "contributions", "create_rollup_table"]
+__all__ = [
+    "MEASURES",
+    "MEASURE_NAMES",
+    "ROLLED",
+    "Measure",
+    "compaction",
+    "contributions",
+    "create_rollup_table",
+    "summed",
+]
 
 BUCKET = "1 minute"
 COARSE_BUCKET = "5 minutes"
@@ -40,13 +50,15 @@ class Measure:
     """One count.
 
     `value` is SQL over a unit row (a number); `event_at` the instant of the event clock, None if only the cohort clock
-    knows it. `of_event` marks counts of attempts and refusals, which the event clock takes from events.
+    knows it. `of_event` marks counts of attempts and refusals, which the event clock takes from events. `facet` says
+    which of the unit's failures it counts, if any: its traits are what the count can be split by.
     """
 
     name: str
     value: str
     event_at: str | None
     of_event: str | None = None
+    facet: Facet = ""
 
 
 def _if(condition: str) -> str:
@@ -66,61 +78,37 @@ def _oob_severity(severity: str) -> str:
     return _if(f"{OUTCOME} = 'delivered' AND oob.severity = '{severity}' AND oob.class <> 'unknown'")
 
 
+_SEVERITIES = ("hard", "soft", "block", "undetermined")
+
 MEASURES: tuple[Measure, ...] = (
     Measure("injected", "1", INJECTED_AT),
     Measure("in_flight", _if(f"{OUTCOME} = 'in_flight'"), None),
-    *(Measure(name, _if(f"{OUTCOME} = '{name}'"), "terminal.moment")
+    *(Measure(name, _if(f"{OUTCOME} = '{name}'"), "terminal.moment",
+              facet="" if name in {"delivered", "transferred"} else "final")
       for name in ("delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")),
     Measure("delivered_first", _if(f"{OUTCOME} = 'delivered' AND delivered_attempt = 1"), "terminal.moment"),
-    *(Measure(name, _severity(name), "terminal.moment") for name in ("hard", "soft", "block", "undetermined")),
-    Measure("local_failures", _if(f"{_FINAL_FAILURE} AND {_final('origin')} = 'local'"), "terminal.moment"),
+    *(Measure(name, _severity(name), "terminal.moment", facet="final") for name in _SEVERITIES),
+    Measure("local_failures", _if(f"{_FINAL_FAILURE} AND {_final('origin')} = 'local'"), "terminal.moment",
+            facet="final"),
     Measure("attempted", _if("attempts > 0"), "first_attempt_at"),
-    Measure("deferred", _if("deferrals > 0"), "first_attempt_at"),
-    Measure("deferred_locally", _if("local_attempts > 0"), INJECTED_AT),
-    Measure("oob_bounced", _if(f"{OUTCOME} = 'delivered' AND oob IS NOT NULL"), "oob.moment"),
-    *(Measure(f"oob_{name}", _oob_severity(name), "oob.moment") for name in ("hard", "soft", "block", "undetermined")),
+    Measure("deferred", _if("deferrals > 0"), "first_attempt_at", facet="deferral"),
+    Measure("deferred_locally", _if("local_attempts > 0"), INJECTED_AT, facet="deferral"),
+    Measure("oob_bounced", _if(f"{OUTCOME} = 'delivered' AND oob IS NOT NULL"), "oob.moment", facet="oob"),
+    *(Measure(f"oob_{name}", _oob_severity(name), "oob.moment", facet="oob") for name in _SEVERITIES),
     Measure("complained", _if("complained_at IS NOT NULL"), "complained_at"),
     # Only a provider that runs a feedback loop can complain; elsewhere silence means nothing (promise 6).
     Measure("complainable", _if(f"{OUTCOME} = 'delivered' AND provider.name IN {_LOOPS}"), "terminal.moment"),
     Measure("attempts", "coalesce(attempts, 0)::BIGINT", None, f"{_ATTEMPT} AND origin = 'remote'"),
-    Measure("attempt_deferrals", "coalesce(deferrals, 0)::BIGINT", None, "type = 'deferral' AND origin = 'remote'"),
+    Measure("attempt_deferrals", "coalesce(deferrals, 0)::BIGINT", None, "type = 'deferral' AND origin = 'remote'",
+            facet="deferral"),
     Measure("attempt_bounces", _if("terminal.outcome = 'bounced' AND terminal.origin = 'remote'"), None,
-            "type = 'bounce' AND origin = 'remote'"),
-    Measure("local_attempts", "coalesce(local_attempts, 0)::BIGINT", None, f"{_ATTEMPT} AND origin = 'local'"),
+            "type = 'bounce' AND origin = 'remote'", facet="final"),
+    Measure("local_attempts", "coalesce(local_attempts, 0)::BIGINT", None, f"{_ATTEMPT} AND origin = 'local'",
+            facet="deferral"),
     Measure("rejected", "0", None, "type = 'rejection'"),
 )  # fmt: skip
 
 MEASURE_NAMES = tuple(measure.name for measure in MEASURES)
-
-
-@dataclass(frozen=True, slots=True)
-class Dimension:
-    """Something to group by: SQL over a unit row and over an event row. `rolled` ones are columns of `rollup`."""
-
-    name: str
-    of_unit: str
-    of_event: str
-    rolled: bool = False
-
-
-DIMENSIONS: dict[str, Dimension] = {
-    dimension.name: dimension
-    for dimension in (
-        Dimension("provider", "provider.name", "provider", rolled=True),
-        Dimension("provider_group", "provider.grp", "provider_group", rolled=True),
-        Dimension("gateway", "coalesce(provider.gateway, '')", "coalesce(gateway, '')", rolled=True),
-        Dimension("direction", "direction", "direction::VARCHAR", rolled=True),
-        Dimension("domain", "domain", "domain"),
-        Dimension("sender_domain", "coalesce(sender_domain, '')", "coalesce(sender_domain, '')"),
-        Dimension("tenant", "coalesce(tenant.name, '')", "coalesce(tenant, '')"),
-        Dimension("campaign", "coalesce(campaign.name, '')", "coalesce(campaign, '')"),
-        Dimension("source", "coalesce(source.name, '')", "coalesce(source, '')"),
-        Dimension("pool", "coalesce(pool.name, '')", "coalesce(pool, '')"),
-        Dimension("node", "node", "node"),
-        Dimension("mta", "mta", "mta"),
-    )
-}
-ROLLED = tuple(name for name, dimension in DIMENSIONS.items() if dimension.rolled)
 
 
 def create_rollup_table() -> str:
@@ -134,17 +122,30 @@ def contributions(units: str | None, events: str | None, dimensions: Sequence[st
     """SELECT of (clock, bucket, dimensions..., measures...) that the rows of these relations add.
 
     Unit rows give the cohort clock and the outcomes of the event clock; event rows give attempts and refusals. Either
-    relation may be None. Rows are not summed up: the caller groups them, or appends them as they are.
+    relation may be None. Rows are not summed up: the caller groups them, or appends them as they are. A unit may add
+    several rows, one for each failure of it whose traits are asked for.
     """
     selects: list[str] = []
     if units is not None:
-        selects.append(_of_units(units, dimensions, "cohort", INJECTED_AT, MEASURES, sign))
-        for at in dict.fromkeys(m.event_at for m in MEASURES if m.event_at is not None):
-            counted = [measure for measure in MEASURES if measure.event_at == at]
-            selects.append(_of_units(units, dimensions, "event", at, counted, sign))
+        moments = dict.fromkeys(measure.event_at for measure in MEASURES if measure.event_at is not None)
+        times = [("cohort", INJECTED_AT, list(MEASURES))]
+        times += [("event", at, [measure for measure in MEASURES if measure.event_at == at]) for at in moments]
+        selects.extend(
+            _of_units(units, dimensions, clock, at, counted, sign)
+            for clock, at, measures in times
+            for counted in _together(measures, dimensions)
+        )
     if events is not None:
         selects.extend(_of_events(events, dimensions, sign))
     return " UNION ALL ".join(selects)
+
+
+def _together(measures: Sequence[Measure], dimensions: Sequence[str]) -> list[list[Measure]]:
+    """Measures that one row can hold: all of them, unless traits of failures are asked for, which differ by facet."""
+    if not any(DIMENSIONS[name].of_failure for name in dimensions):
+        return [list(measures)]
+    facets = dict.fromkeys(measure.facet for measure in measures)
+    return [[measure for measure in measures if measure.facet == facet] for facet in facets]
 
 
 def summed(select: str, dimensions: Sequence[str] = ROLLED) -> str:
@@ -163,9 +164,9 @@ def compaction() -> str:
     return f"SELECT clock, {bucket} AS bucket, {keys}, {sums} FROM rollup GROUP BY ALL ORDER BY ALL"
 
 
-def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counted: Iterable[Measure], sign: int) -> str:
+def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure], sign: int) -> str:
     names = {measure.name for measure in counted}
-    keys = "".join(f", {DIMENSIONS[name].of_unit} AS {name}" for name in dimensions)
+    keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in dimensions)
     values = ", ".join(
         f"{sign} * {measure.value} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
         for measure in MEASURES

@@ -21,3 +21,5 @@ class StoreSettings(BaseModel):
     """A quiet store is checkpointed this often, so that the log stays short and a restart quick."""
     restate_days: int = Field(default=14, ge=1, le=90)
     """How long a late bounce or complaint may still change the figures of its send (METRICS.md rule 2)."""
+    queue_lifetime_days: float = Field(default=7, gt=0, le=60)
+    """How long your servers keep trying: mail that is older and has not ended is not expected to end any more."""

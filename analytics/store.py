@@ -79,6 +79,11 @@ class Store:
         """By how many recipients the counting identity failed after the last load; 0 is right."""
         return self._loader.identity_broken
 
+    @property
+    def queue_lifetime(self) -> int:
+        """How long mail may wait in a queue, in microseconds."""
+        return round(self._settings.queue_lifetime_days * DAY)
+
     def checkpoint(self, source: str) -> Checkpoint | None:
         """How far `source` was read, as of the last commit."""
         rows = self.query("SELECT read_to, path, finished FROM checkpoint WHERE source = ?", [source])

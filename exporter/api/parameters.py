@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
+from analytics.dimensions import DIMENSIONS
 from analytics.rates import Clock, Question
-from analytics.rollup import DIMENSIONS
 from mta.events.instants import from_datetime
 
 __all__ = ["By", "Moment", "RequiredMoment", "question"]
