@@ -187,7 +187,7 @@ def test_a_taught_past_is_a_baseline_at_once(feed):
         steps = [(hour * 12 + place, 500, max(0, round(random.gauss(5, 2.5)))) for place in range(12)]
         detector.teach("gmail", hour, steps, thorough=hour % 4 == 0)
     assert detector.expectation("gmail").rate == pytest.approx(0.01, rel=0.3)
-    (opened,) = feed(detector, range(2 * DAY, 2 * DAY + 12), spike(2 * DAY + 6, 3 * DAY, 0.1))
+    opened, *_ = feed(detector, range(2 * DAY, 2 * DAY + 12), spike(2 * DAY + 6, 3 * DAY, 0.1))
     assert opened.step <= 2 * DAY + 7
 
 
