@@ -46,8 +46,8 @@ class ReportIngest:
         self._trusted = frozenset(name.lower() for name in self._settings.trusted_authserv_ids)
         self._inputs = self._records = 0
 
-    def take(self, source: str, chunks: Iterable[bytes]) -> None:
-        """Read one mail or file and stage what is in it; commits when enough is staged."""
+    def take(self, source: str, chunks: Iterable[bytes]) -> bool:
+        """Read one mail or file and stage what is in it; commits when enough is staged. False if any was refused."""
         taken = _Input(chunks)
         now = self._clock()
         reports = 0
@@ -67,6 +67,7 @@ class ReportIngest:
         self._book(taken, source, reports, refused, now)
         if self._inputs >= self._settings.commit_every or self._records >= self._settings.commit_records:
             self.commit()
+        return not refused
 
     def commit(self) -> None:
         """Store what is staged; what was taken may be acknowledged when this has returned."""
