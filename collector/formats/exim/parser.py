@@ -234,7 +234,7 @@ _NOTED: tuple[tuple[str, Ignored], ...] = (
     ("no recipients found", _QUEUE),
     ("Message is frozen", _QUEUE),
     ("Message frozen", _QUEUE),
-    ("Frozen ", _QUEUE),
+    ("Frozen", _QUEUE),
     ("*** Frozen", _QUEUE),
     ("Unfrozen", _QUEUE),
     ("cancelled by ", _QUEUE),
