@@ -15,6 +15,7 @@ from difflib import get_close_matches
 
 import analytics.metrics
 import collector.metrics
+import dmarc.metrics
 import exporter.host
 import mta.metrics
 from analytics.rates import RATES
@@ -134,6 +135,7 @@ CATALOGUE = Catalogue(
         _by_node(mta.metrics.METRICS),
     ),
     Section("Collector", "How the log records come in.", collector.metrics.METRICS),
+    Section("Report mailboxes", "How DMARC, TLS and failure reports come in.", dmarc.metrics.METRICS),
     Section(
         "Host",
         "The machine, on `/metrics/host`, under node_exporter's names; leave that page out where node_exporter runs.",

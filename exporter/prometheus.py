@@ -21,13 +21,24 @@ from analytics.metrics import METRICS
 from analytics.snapshot import Snapshot
 from collector.metrics import METRICS as COLLECTOR_METRICS
 from collector.metrics import CollectorHealth, Distribution, RoadHealth
+from dmarc.metrics import METRICS as DMARC_METRICS
+from dmarc.metrics import MailboxHealth
 from mta.events.metric import Metric
 
-__all__ = ["MetricsPage", "PageSource", "collector_families", "relayed", "road_families", "store_families"]
+__all__ = [
+    "MetricsPage",
+    "PageSource",
+    "collector_families",
+    "mailbox_families",
+    "relayed",
+    "road_families",
+    "store_families",
+]
 
 Key = tuple[str, ...]
 _DECLARED = {metric.name: metric for metric in METRICS}
 _COLLECTOR = {metric.name: metric for metric in COLLECTOR_METRICS}
+_DMARC = {metric.name: metric for metric in DMARC_METRICS}
 _SERIES = _DECLARED["mtascope_series"]
 
 
@@ -146,6 +157,21 @@ def road_families(roads: Mapping[str, RoadHealth]) -> PageSource:
         yield counter(_COLLECTOR["mtascope_collector_refused_requests_total"], refused)
         waits = {labels: one.landing_seconds for labels, one in health}
         yield _distributions(_COLLECTOR["mtascope_collector_landing_seconds"], waits)
+
+    return families
+
+
+def mailbox_families(mailboxes: Mapping[str, MailboxHealth]) -> PageSource:
+    """How the report mailboxes are; every one of the settings is there from the start."""
+
+    def families() -> Iterable[Family]:
+        health: list[tuple[Key, MailboxHealth]] = [((name,), one) for name, one in mailboxes.items()]
+        up = {labels: float(one.connected) for labels, one in health}
+        looked = {labels: one.looked / 1e6 for labels, one in health if one.looked}
+        yield gauge(_DMARC["mtascope_dmarc_mailbox_up"], up)
+        yield counter(_DMARC["mtascope_dmarc_mailbox_mails_total"], {labels: one.mails for labels, one in health})
+        yield counter(_DMARC["mtascope_dmarc_mailbox_failures_total"], {labels: one.failures for labels, one in health})
+        yield gauge(_DMARC["mtascope_dmarc_mailbox_last_look_timestamp_seconds"], looked)
 
     return families
 

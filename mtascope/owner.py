@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,14 @@ from collector.roads import Roads, landing_folders
 from collector.sources.http_server import EmbeddedServer
 from exporter.api import Backend, create_api, create_metrics_app
 from exporter.host import HostCollector
-from exporter.prometheus import MetricsPage, collector_families, relayed, road_families, store_families
+from exporter.prometheus import (
+    MetricsPage,
+    collector_families,
+    mailbox_families,
+    relayed,
+    road_families,
+    store_families,
+)
 from exporter.report import report_answer
 from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import format_instant
@@ -42,6 +50,7 @@ from mtascope import __version__
 from mtascope.client import ask_socket
 from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.keys import load_keyring
+from mtascope.report_mailboxes import ReportMailboxes
 from mtascope.resources import provider_map, reply_classifier, taxonomy
 from mtascope.settings import Settings
 
@@ -73,11 +82,13 @@ class Owner:
         self._drain = Drain(
             landing_folders(settings.folder.landing), self._store, settings.collector, health=self._follower.health
         )
+        self._mailboxes = ReportMailboxes(settings, self._store)
         self._page = MetricsPage(
             {
                 "store": store_families(lambda: self._latest, __version__),
                 "collector": collector_families(self._follower.health, self._store.clock),
                 "roads": road_families(self._roads.health),
+                "dmarc": mailbox_families(self._mailboxes.health),
                 "mta": self._workers.families,
             }
         )
@@ -94,8 +105,9 @@ class Owner:
         servers = self._servers()
         await self._roads.start()
         self.urls |= {road: f"{host}:{port}" for road, (host, port) in self._roads.addresses.items()}
-        works = (self._follow, self._drain_roads, self._tick)
-        threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in works]
+        mailboxes = (partial(self._until_it_fails, work) for work in self._mailboxes.works)
+        works: tuple[Callable[[], None], ...] = (self._follow, self._drain_roads, self._tick, *mailboxes)
+        threads = [threading.Thread(target=work, daemon=True) for work in works]
         serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
         for thread in threads:
             thread.start()
@@ -108,8 +120,10 @@ class Owner:
         self._stopping.set()
         self._follower.stop()
         self._drain.stop()
+        self._mailboxes.stop()
         for thread in threads:
             await asyncio.to_thread(thread.join)
+        self._mailboxes.close()
         self._store.close()
         self._settings.folder.owner_socket.unlink(missing_ok=True)
         if self._failure is not None:
@@ -212,6 +226,7 @@ class Owner:
                 "last_error": health.last_error_text or None,
                 "roads": {road: self._road(road) for road in self._roads.addresses},
             },
+            "mailboxes": self._mailboxes.status(),
             "mta": self._workers.status(),
         }
 

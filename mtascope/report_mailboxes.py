@@ -1,0 +1,101 @@
+"""The report mailboxes of the settings, each watched by a thread of the store's owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from analytics.dmarc_store import DmarcStore
+from analytics.store import Store
+from dmarc.ingest import ReportIngest
+from dmarc.limits import Limits
+from dmarc.mailbox.dropped import DroppedFiles
+from dmarc.mailbox.mailbox import Mailbox
+from dmarc.mailbox.watch import Watch
+from dmarc.metrics import MailboxHealth
+from dmarc.settings import FolderSettings, ImapSettings, MailboxSettings
+from mta.events.instants import format_instant
+from mta.events.pseudonym import Keyring
+from mtascope.keys import load_keyring
+from mtascope.settings import Settings
+
+__all__ = ["ReportMailboxes", "mailbox_opener"]
+
+
+class ReportMailboxes:
+    """What `works` returns is to be run in threads; `stop` ends them all."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        keyring = load_keyring(settings.folder.keys)
+        self._stores: list[DmarcStore] = []
+        self._watches = [self._watch(mailbox, keyring) for mailbox in settings.dmarc.mailboxes]
+
+    @property
+    def works(self) -> list[Callable[[], None]]:
+        """One piece of work for each mailbox."""
+        return [watch.run for watch in self._watches]
+
+    @property
+    def health(self) -> Mapping[str, MailboxHealth]:
+        """How each mailbox is, by name."""
+        return {watch.name: watch.health for watch in self._watches}
+
+    def status(self) -> dict[str, Any]:
+        """The same for people and programs."""
+        return {name: _told(health) for name, health in self.health.items()}
+
+    def stop(self) -> None:
+        """Ask all works to end."""
+        for watch in self._watches:
+            watch.stop()
+
+    def close(self) -> None:
+        """When all works have ended."""
+        for store in self._stores:
+            store.close()
+
+    def _watch(self, mailbox: MailboxSettings, keyring: Keyring) -> Watch:
+        reports = DmarcStore(self._store)
+        self._stores.append(reports)
+        clock = self._store.clock
+        return Watch(
+            mailbox.name,
+            mailbox_opener(mailbox, clock),
+            ReportIngest(reports, keyring, clock, self._settings.dmarc),
+            rescan=mailbox.rescan_s,
+            clock=clock,
+        )
+
+
+def mailbox_opener(mailbox: MailboxSettings, clock: Callable[[], int]) -> Callable[[], Mailbox]:
+    """How to open that mailbox; each kind's library is loaded only when it is."""
+    limit = Limits().mail.size
+    match mailbox:
+        case FolderSettings():
+            return partial(DroppedFiles, mailbox, limit)
+        case ImapSettings():
+            from dmarc.mailbox.imap import ImapMailbox
+            from dmarc.mailbox.oauth import token_source
+
+            tokens = None if mailbox.oauth is None else token_source(mailbox.oauth, clock)
+            return partial(ImapMailbox, mailbox, tokens, limit)
+        case _:
+            raise NotImplementedError
+
+
+def _told(health: MailboxHealth) -> dict[str, Any]:
+    def moment(at: int) -> str | None:
+        return format_instant(at) if at else None
+
+    return {
+        "connected": health.connected,
+        "mails": health.mails,
+        "last_mail": moment(health.last_mail),
+        "looked": moment(health.looked),
+        "failures": health.failures,
+        "last_error": health.last_error or None,
+        "last_error_at": moment(health.last_error_at),
+    }
