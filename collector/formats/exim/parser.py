@@ -132,7 +132,7 @@ def _arrived(line: Line) -> Outcome:
     rest = line.rest[found.end() :]
     recipients = rest.rfind(" for ")
     fields = Fields(rest if recipients < 0 or rest.find('"', recipients) >= 0 else rest[:recipients])
-    message_id = fields.get("id")
+    message_id = fields.get("id") or fields.get("id*")  # with a star: Exim made it up
     host, ip = fields.peer
     return (
         Event(
