@@ -5,15 +5,16 @@ Readers of logs know nothing of keys or classes; the owner of the store decides 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Protocol
 
 from mta.events.address import canonical_domain, split_address
-from mta.events.event import Event, EventType
+from mta.events.event import Event, EventType, Origin
 from mta.events.provider import Provider, ProviderMap
 from mta.events.pseudonym import Keyring, event_id
-from mta.events.reply import SmtpReply
+from mta.events.reply import SmtpReply, next_queue_id
 from mta.events.taxonomy import Taxonomy
 from mta.events.template import Template, templatize
 
@@ -62,10 +63,12 @@ STAGED: Mapping[str, str] = {
     "pool": "VARCHAR",
     "tenant": "VARCHAR",
     "campaign": "VARCHAR",
+    "dkim_domain": "VARCHAR",
     "tls_version": "VARCHAR",
     "feedback_type": "VARCHAR",
     "successor_id": "VARCHAR",
     "original_message_id": "VARCHAR",
+    "original_unit": "UBIGINT",
 }
 """Columns of a staged row, in the order in which `Enricher.row` gives them. Instants are microseconds."""
 
@@ -110,11 +113,15 @@ class Enricher:
     taxonomy: Taxonomy
     judge: ReplyJudge
     learned: dict[str, Provider] = field(default_factory=dict)
+    own_networks: Sequence[IPv4Network | IPv6Network] = ()
+    """Where the fleet's own hops are: content filters, relays, other nodes."""
     _known: dict[str, Template] = field(default_factory=dict)
     _met: dict[int, str] = field(default_factory=dict)
 
     def row(self, record: int, event: Event) -> tuple[Any, ...]:
         """One row in the order of `STAGED`."""
+        if event.peer_ip is not None and event.type.is_attempt and self._is_own(event.peer_ip):
+            event = _to_own_hop(event)
         recipient = event.recipient
         unit = self.keyring.unit_id(event.node, event.queue_id, recipient)
         about = event.original_recipient or recipient
@@ -160,11 +167,16 @@ class Enricher:
             _cut(event.pool),
             _cut(event.tenant),
             _cut(event.campaign),
+            _cut(event.dkim_domain),
             event.tls_version,
             event.feedback_type,
             event.successor_id,
             _cut(event.original_message_id),
+            event.original_unit,
         )
+
+    def _is_own(self, address: str) -> bool:
+        return bool(self.own_networks) and any(ip_address(address) in network for network in self.own_networks)
 
     def take_templates(self) -> dict[int, str]:
         """Ids and texts of the templates met since the last call."""
@@ -206,6 +218,14 @@ class Enricher:
                     self._known.clear()
         self._met[template.id] = template.text
         return template
+
+
+def _to_own_hop(event: Event) -> Event:
+    """An attempt at a host of ours: success hands the mail on, failure is our own doing and no provider's word."""
+    if event.type is not EventType.DELIVERY:
+        return replace(event, origin=Origin.LOCAL, peer_host=None)
+    named = next_queue_id(event.reply.text) if event.reply is not None else None
+    return replace(event, type=EventType.TRANSFER_OUT, successor_id=event.successor_id or named)
 
 
 def _cut(text: str | None) -> str | None:

@@ -18,8 +18,10 @@ from typing import Literal
 
 __all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "create_unit_tables", "merged", "projection"]
 
-_TERMINAL = "STRUCT(moment TIMESTAMP, outcome VARCHAR, class VARCHAR, severity VARCHAR, origin VARCHAR)"
-_FAILURE = "STRUCT(moment TIMESTAMP, class VARCHAR, severity VARCHAR, origin VARCHAR)"
+_TERMINAL = (
+    "STRUCT(moment TIMESTAMP, outcome VARCHAR, class VARCHAR, severity VARCHAR, origin VARCHAR, template UBIGINT)"
+)
+_FAILURE = "STRUCT(moment TIMESTAMP, class VARCHAR, severity VARCHAR, origin VARCHAR, template UBIGINT)"
 _PROVIDER = "STRUCT(evidence UTINYINT, moment TIMESTAMP, name VARCHAR, grp VARCHAR, gateway VARCHAR)"
 _LATEST = "STRUCT(moment TIMESTAMP, name VARCHAR)"
 _ATTEMPT = "type IN ('delivery', 'deferral', 'bounce')"
@@ -62,7 +64,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("size", "UINTEGER", "max", "size"),
     Fact("received_at", "TIMESTAMP", "min", _when("type IN ('reception', 'transfer_in')", "time")),
     Fact("created_at", "TIMESTAMP", "min", "created"),
-    Fact("first_event_at", "TIMESTAMP", "min", "time"),
+    Fact("first_event_at", "TIMESTAMP", "min", "least(time, created)"),
     Fact("last_event_at", "TIMESTAMP", "max", "time"),
     Fact("first_attempt_at", "TIMESTAMP", "min", _when(f"{_ATTEMPT} AND origin = 'remote'", "time")),
     Fact("attempts", "UBIGINT", "sum", _when(f"{_ATTEMPT} AND origin = 'remote'", "1")),
@@ -71,17 +73,24 @@ FACTS: tuple[Fact, ...] = (
     Fact("delivered_attempt", "USMALLINT", "min", _when("type = 'delivery'", "coalesce(attempt, 1)")),
     Fact("last_deferral", _FAILURE, "max", _when(
         "type = 'deferral'",
-        "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR}")),
+        "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR, "
+        "'template': template_id}")),
     Fact("terminal", _TERMINAL, "min", _when(
         "type IN ('delivery', 'bounce', 'expiration', 'admin_bounce', 'transfer_out')",
         "{'moment': time, 'outcome': CASE type::VARCHAR WHEN 'delivery' THEN 'delivered' WHEN 'bounce' THEN 'bounced' "
         "WHEN 'expiration' THEN 'expired' WHEN 'transfer_out' THEN 'transferred' "
         "ELSE CASE WHEN bounce_class = 'suppressed' THEN 'suppressed' ELSE 'admin_bounced' END END, "
-        "'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR}")),
+        "'class': bounce_class, 'severity': severity, 'origin': origin::VARCHAR, 'template': template_id}")),
     Fact("oob", _FAILURE, "min", "NULL"),
     Fact("complained_at", "TIMESTAMP", "min", "NULL"),
+    Fact("dkim_domain", _LATEST, "max", _latest("dkim_domain")),
+    Fact("source_ip", _LATEST, "max", _latest("source_ip")),
+    Fact("deferred_at", "TIMESTAMP", "min", _when("type = 'deferral' AND origin = 'remote'", "time")),
+    Fact("held_up_at", "TIMESTAMP", "min", _when("type IN ('deferral', 'bounce') AND origin = 'local'", "time")),
+    Fact("successor", "UBIGINT", "min", "NULL"),
 )  # fmt: skip
-"""`oob` and `complained_at` come from reports about the unit, which are messages of their own: see `attribution`."""
+"""`oob` and `complained_at` come from reports about the unit, which are messages of their own; `successor` from the
+next hop (analytics/hops.py): a unit that has one is the same mail and counts as nothing but its attempts."""
 
 OUTCOMES = ("in_flight", "delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")
 """Mutually exclusive; `injected` is their sum, always."""

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from analytics import counters, steps
+from analytics import counters, hops, steps
 from analytics.enrich import EVIDENCE, STAGED, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
@@ -32,7 +32,8 @@ from mta.events.pseudonym import Keyring
 
 __all__ = ["Loader"]
 
-_DIRECT = [name for name in STAGED if name not in {"record", "time", "created", "original_message_id"}]
+_OF_REPORTS = ("original_message_id", "original_unit")
+_DIRECT = [name for name in STAGED if name not in {"record", "time", "created", *_OF_REPORTS}]
 
 
 class Loader:
@@ -125,7 +126,7 @@ class Loader:
         con.execute(
             "CREATE OR REPLACE TEMP TABLE fresh AS "
             f"SELECT record, {', '.join(_DIRECT)}, make_timestamp(time) AS time, make_timestamp(created) AS created, "
-            "original_message_id FROM staged WHERE event_id::UUID NOT IN "
+            f"{', '.join(_OF_REPORTS)} FROM staged WHERE event_id::UUID NOT IN "
             "(SELECT event_id FROM event WHERE time BETWEEN make_timestamp(?) AND make_timestamp(?)) "
             "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record) = 1",
             [low, high],
@@ -157,6 +158,7 @@ class Loader:
         con.execute("CREATE OR REPLACE TEMP TABLE arriving AS FROM projected WHERE recipient_hash IS NOT NULL")
         self._hand_down()
         self._merge_arriving()
+        self._follow_hops()
         self._attribute()
 
     def _hand_down(self) -> None:
@@ -204,12 +206,20 @@ class Loader:
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
         con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
 
+    def _follow_hops(self) -> None:
+        """Join what this load tells of one mail's way through several of our servers."""
+        hops.note(self._con)
+        for _ in range(hops.LONGEST_CHAIN):
+            if not hops.follow(self._con):
+                break
+            self._merge_arriving()
+
     def _attribute(self) -> None:
         """Find the send of each late bounce and complaint that has none yet (METRICS.md rule 2), and restate it."""
         con = self._con
         con.execute(
             "INSERT INTO feedback SELECT event_id, greatest(time, created), type, recipient_hash, "
-            "original_message_id, bounce_class, severity, NULL, NULL FROM fresh "
+            "original_message_id, bounce_class, severity, NULL, NULL, original_unit, template_id FROM fresh "
             "WHERE type IN ('oob_bounce', 'complaint')"
         )
         pending = con.execute("SELECT count(*) FROM feedback WHERE unit_id IS NULL").fetchall()[0][0]
@@ -226,7 +236,8 @@ class Loader:
         facts = {fact.name: "NULL" for fact in FACTS}
         facts["oob"] = (
             "CASE WHEN type = 'oob_bounce' THEN "
-            "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': 'remote'} END"
+            "{'moment': time, 'class': bounce_class, 'severity': severity, 'origin': 'remote', "
+            "'template': template_id} END"
         )
         facts["complained_at"] = "CASE WHEN type = 'complaint' THEN time END"
         columns = ", ".join(f"CAST({facts[fact.name]} AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
@@ -307,24 +318,29 @@ class Loader:
             )
 
 
-# The ladder of METRICS.md rule 2: by Message-ID (and recipient, where the report names one); a report that tells no
-# Message-ID goes to the newest delivery to its recipient before it, within the restatement window. One that tells an id
-# we do not know yet waits for it: guessing would make the answer depend on the order of arrival. A report counts at its
-# receipt (the report's own reception); the peer's clock, which may have dated it, gets five minutes of tolerance.
+# The ladder of METRICS.md rule 2: by the unit that a signed return path names; else by Message-ID (and recipient, where
+# the report names one); a report that tells neither goes to the newest delivery to its recipient before it, within the
+# restatement window. One that tells a unit or an id that we do not know yet waits for it: guessing would make the
+# answer depend on the order of arrival. A report counts at its receipt (the report's own reception); the peer's clock,
+# which may have dated it, gets five minutes of tolerance.
 _FIND_SENDS = f"""
     CREATE OR REPLACE TEMP TABLE attributed AS
     WITH pending AS (SELECT * FROM feedback WHERE unit_id IS NULL),
     candidates AS (
-        SELECT p.event_id, u.unit_id, 'message_id' AS matched_by, 0 AS rank, u.terminal.moment AS moment
-        FROM pending p JOIN unit u ON u.message_id = p.original_message_id
-        WHERE p.recipient_hash IS NULL OR u.recipient_hash = p.recipient_hash
+        SELECT p.event_id, u.unit_id, 'token' AS matched_by, 0 AS rank, u.terminal.moment AS moment
+        FROM pending p JOIN unit u ON u.unit_id = p.original_unit
         UNION ALL
-        SELECT p.event_id, u.unit_id, 'recipient', 1, u.terminal.moment
+        SELECT p.event_id, u.unit_id, 'message_id', 1, u.terminal.moment
+        FROM pending p JOIN unit u ON u.message_id = p.original_message_id
+        WHERE p.original_unit IS NULL AND (p.recipient_hash IS NULL OR u.recipient_hash = p.recipient_hash)
+        UNION ALL
+        SELECT p.event_id, u.unit_id, 'recipient', 2, u.terminal.moment
         FROM pending p JOIN unit u ON u.recipient_hash = p.recipient_hash
-        WHERE p.original_message_id IS NULL AND u.terminal.moment <= p.time + INTERVAL 5 MINUTE
+        WHERE p.original_unit IS NULL AND p.original_message_id IS NULL
+          AND u.terminal.moment <= p.time + INTERVAL 5 MINUTE
           AND u.terminal.moment >= p.time - to_microseconds($restate) AND {OUTCOME} = 'delivered'
     )
-    SELECT p.event_id, p.time, p.type, p.bounce_class, p.severity, c.unit_id, c.matched_by
+    SELECT p.event_id, p.time, p.type, p.bounce_class, p.severity, p.template_id, c.unit_id, c.matched_by
     FROM pending p JOIN candidates c USING (event_id)
     QUALIFY row_number() OVER (PARTITION BY p.event_id ORDER BY c.rank, c.moment DESC, c.unit_id) = 1
 """

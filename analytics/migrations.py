@@ -14,7 +14,7 @@ import duckdb
 
 from analytics import steps
 from analytics.errors import SchemaTooNew
-from analytics.lifecycle import create_unit_tables
+from analytics.lifecycle import FACTS, create_unit_tables, merged, projection
 from analytics.rollup import create_rollup_table
 
 __all__ = ["SCHEMA", "migrate"]
@@ -44,7 +44,21 @@ def _incidents(con: duckdb.DuckDBPyConnection) -> None:
     steps.fill(con)
 
 
-STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"), _incidents)
+def _hops(con: duckdb.DuckDBPyConnection) -> None:
+    """Schema 5. What stored events tell of the new columns is filled in; a new store has them from the beginning."""
+    _script("0005_hops.sql")(con)
+    for table in ("unit", "message"):
+        for fact in FACTS:
+            con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {fact.name} {fact.sql_type}")
+        for failure in ("terminal", "last_deferral", "oob"):
+            con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {failure}.template UBIGINT")
+    con.execute(
+        "UPDATE unit SET deferred_at = told.deferred_at, held_up_at = told.held_up_at, source_ip = told.source_ip FROM "
+        f"({merged(projection('event'))}) told WHERE told.unit_id = unit.unit_id"
+    )
+
+
+STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"), _incidents, _script("0004_suppression.sql"), _hops)
 """Step n brings the schema from n to n + 1."""
 
 SCHEMA = len(STEPS)

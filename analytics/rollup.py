@@ -86,13 +86,14 @@ MEASURES: tuple[Measure, ...] = (
     *(Measure(name, _if(f"{OUTCOME} = '{name}'"), "terminal.moment",
               facet="" if name in {"delivered", "transferred"} else "final")
       for name in ("delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")),
-    Measure("delivered_first", _if(f"{OUTCOME} = 'delivered' AND delivered_attempt = 1"), "terminal.moment"),
+    Measure("delivered_first", _if(f"{OUTCOME} = 'delivered' AND delivered_attempt = 1 AND deferred_at IS NULL"),
+            "terminal.moment"),
     *(Measure(name, _severity(name), "terminal.moment", facet="final") for name in _SEVERITIES),
     Measure("local_failures", _if(f"{_FINAL_FAILURE} AND {_final('origin')} = 'local'"), "terminal.moment",
             facet="final"),
-    Measure("attempted", _if("attempts > 0"), "first_attempt_at"),
-    Measure("deferred", _if("deferrals > 0"), "first_attempt_at", facet="deferral"),
-    Measure("deferred_locally", _if("local_attempts > 0"), INJECTED_AT, facet="deferral"),
+    Measure("attempted", _if("first_attempt_at IS NOT NULL"), "first_attempt_at"),
+    Measure("deferred", _if("deferred_at IS NOT NULL"), "first_attempt_at", facet="deferral"),
+    Measure("deferred_locally", _if("held_up_at IS NOT NULL"), INJECTED_AT, facet="deferral"),
     Measure("oob_bounced", _if(f"{OUTCOME} = 'delivered' AND oob IS NOT NULL"), "oob.moment", facet="oob"),
     *(Measure(f"oob_{name}", _oob_severity(name), "oob.moment", facet="oob") for name in _SEVERITIES),
     Measure("complained", _if("complained_at IS NOT NULL"), "complained_at"),
@@ -168,13 +169,18 @@ def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counte
     names = {measure.name for measure in counted}
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in dimensions)
     values = ", ".join(
-        f"{sign} * {measure.value} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
+        f"{sign} * {_counted(measure)} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
         for measure in MEASURES
     )
     return (
         f"SELECT '{clock}'::rate_clock AS clock, time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, {values} "
         f"FROM {units} WHERE {at} IS NOT NULL"
     )
+
+
+def _counted(measure: Measure) -> str:
+    """What a unit adds: a hop that its next hop stands for adds only the tries that were made there."""
+    return measure.value if measure.of_event else f"CASE WHEN successor IS NULL THEN {measure.value} ELSE 0 END"
 
 
 def _of_events(events: str, dimensions: Sequence[str], sign: int) -> list[str]:

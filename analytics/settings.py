@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 
 __all__ = ["StoreSettings"]
 
@@ -23,3 +23,6 @@ class StoreSettings(BaseModel):
     """How long a late bounce or complaint may still change the figures of its send (METRICS.md rule 2)."""
     queue_lifetime_days: float = Field(default=7, gt=0, le=60)
     """How long your servers keep trying: mail that is older and has not ended is not expected to end any more."""
+    own_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Where your own relays, filters and nodes are: mail handed to them is on its way, not delivered. A filter on the
+    same machine is known without this."""

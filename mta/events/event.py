@@ -157,10 +157,14 @@ class Event:
     pool: str | None = None
     tenant: str | None = None
     campaign: str | None = None
+    dkim_domain: str | None = None
+    """The domain that signed the message (RFC 6376 `d=`); of several, the first."""
     tls_version: str | None = None
     feedback_type: str | None = None
     original_recipient: str | None = None
     original_message_id: str | None = None
+    original_unit: int | None = None
+    """OOB_BOUNCE, COMPLAINT: the unit id that a signed return path tells (`mta.events.return_path`)."""
     successor_id: str | None = None
     """TRANSFER_OUT: the queue id that the message has on the node that took it."""
 

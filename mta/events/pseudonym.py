@@ -21,13 +21,16 @@ from hashlib import sha256
 
 from mta.events.address import canonical_address
 from mta.events.errors import SettingsError
-from mta.events.event import Event
+from mta.events.event import Event, EventType
 
-__all__ = ["KEY_BYTES", "Keyring", "event_id"]
+__all__ = ["KEY_BYTES", "PURPOSES", "Keyring", "event_id"]
 
 KEY_BYTES = 32
 
-_MESSAGE, _UNIT, _RECIPIENT = b"\x01", b"\x02", b"\x03"
+PURPOSES = {"message": b"\x01", "unit": b"\x02", "recipient": b"\x03"}
+"""The byte between key and parts that keeps pseudonyms of different purposes apart."""
+
+_MESSAGE, _UNIT, _RECIPIENT = PURPOSES.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ class Keyring:
 def event_id(unit_id: int, event: Event) -> bytes:
     """16 bytes that are equal for equal facts, whichever road they came by.
 
-    Built from the unit (node, queue id, recipient), type, raw time stamp, attempt, reply code and ordinal.
+    Built from the unit (node, queue id, recipient), type, raw time stamp, attempt, reply code and ordinal. A transfer
+    counts as the delivery that it is to the log, so that telling us later which networks are yours repeats nothing.
     """
     code = event.reply.code if event.reply is not None else None
-    text = f"{unit_id}|{event.type}|{event.time}|{event.attempt or 0}|{code or 0}|{event.ordinal}"
+    kind = EventType.DELIVERY if event.type is EventType.TRANSFER_OUT else event.type
+    text = f"{unit_id}|{kind}|{event.time}|{event.attempt or 0}|{code or 0}|{event.ordinal}"
     return sha256(text.encode("ascii")).digest()[:16]
 
 

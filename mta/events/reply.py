@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["EnhancedStatus", "Phase", "SmtpReply", "parse_reply"]
+__all__ = ["NEXT_QUEUE_ID", "EnhancedStatus", "Phase", "SmtpReply", "next_queue_id", "parse_reply"]
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
 _REPLY = re.compile(r"\s*([2-5]\d\d)(?:[ \-]|$)")
@@ -101,3 +101,21 @@ def parse_reply(line: str, *, command: str | None = None) -> SmtpReply:
             rest = rest[len(str(status)) :] if rest.startswith(str(status)) else rest.split(None, 1)[-1]
         texts.append(rest.strip())
     return SmtpReply(code, enhanced, " ".join(text for text in texts if text), command)
+
+
+NEXT_QUEUE_ID = (
+    r"(?:queued as |\bids?=|Message Queued \(|new id is )([0-9A-Za-z][0-9A-Za-z._-]{4,63})"
+    r"|\b([0-9A-Za-z]{8,32}) Message accepted for delivery"
+)
+"""How Postfix, Exim, KumoMTA, Haraka and Sendmail name the queue id that they gave to a message."""
+
+_NEXT_QUEUE_ID = re.compile(NEXT_QUEUE_ID)
+
+
+def next_queue_id(text: str) -> str | None:
+    """The queue id that the next hop gave, if its reply to the message tells it; of several the last.
+
+    A filter that passes mail on while it is being asked quotes the reply of the server behind it at the end.
+    """
+    found = _NEXT_QUEUE_ID.findall(text[:2048])
+    return (found[-1][0] or found[-1][1]) if found else None
