@@ -20,7 +20,7 @@ Facet = Literal["", "final", "deferral", "oob"]
 class Dimension:
     """Something to group by: SQL over a unit row and over an event row. `rolled` ones are columns of `rollup`.
 
-    A trait of the failure has in `of_failure` the field of the failure's struct instead, or SQL over it as `{}`.
+    A trait of the failure has in `of_failure` the field of the failure's struct instead.
     """
 
     name: str
@@ -28,21 +28,25 @@ class Dimension:
     of_event: str
     rolled: bool = False
     of_failure: str = ""
+    shown: str = "{}"
+    """How a field of the failure's struct becomes what is shown."""
 
     def of_facet(self, facet: Facet) -> str:
         """SQL over a unit row, for counts about that failure of it."""
         if not self.of_failure:
             return self.of_unit
-        return _FACETS[facet].format(*[self.of_failure] * 3) if facet else "''"
+        if not facet:
+            return "''"
+        return f"coalesce({self.shown.format(_FACETS[facet].format(*[self.of_failure] * 3))}, '')"
 
 
 # An expired recipient counts by its last 4xx (METRICS.md): what the expiry itself says is ours.
 _FACETS = {
-    "final": "coalesce(CASE WHEN terminal.outcome = 'expired' THEN coalesce(last_deferral.{}, terminal.{}) "
-    "ELSE terminal.{} END, '')",
-    "deferral": "coalesce(last_deferral.{}, '')",
-    "oob": "coalesce(oob.{}, '')",
+    "final": "CASE WHEN terminal.outcome = 'expired' THEN coalesce(last_deferral.{}, terminal.{}) ELSE terminal.{} END",
+    "deferral": "last_deferral.{}",
+    "oob": "oob.{}",
 }
+_REPLY = "(SELECT text FROM reply_template WHERE id = {})"
 
 
 def _plain(name: str) -> Dimension:
@@ -65,11 +69,14 @@ DIMENSIONS: dict[str, Dimension] = {
         _latest("tenant"),
         _latest("campaign"),
         _latest("source"),
+        _latest("source_ip"),
         _latest("pool"),
+        _latest("dkim_domain"),
         _plain("node"),
         _plain("mta"),
         Dimension("bounce_class", "''", "coalesce(bounce_class, '')", of_failure="class"),
         Dimension("severity", "''", "coalesce(severity, '')", of_failure="severity"),
+        Dimension("reply", "''", f"coalesce({_REPLY.format('template_id')}, '')", of_failure="template", shown=_REPLY),
     )
 }
 """Every dimension by its name."""

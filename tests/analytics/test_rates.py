@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from analytics.buckets import Step
+from analytics.dimensions import DIMENSIONS
 from analytics.rates import RATES, Question, ask
 from analytics.ratios import Threshold, floor_of, ratio, wilson
 from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.event import Event, EventType
-from mta.events.instants import HOUR, MINUTE
+from mta.events.instants import DAY, HOUR, MINUTE, from_datetime
 from mta.events.intake import Batch
 from mta.events.reply import SmtpReply
 
@@ -108,6 +113,73 @@ def test_where_selects_and_is_never_read_as_sql(store: Store) -> None:
     [none] = ask(store, Question(by=(), where={"tenant": ["red' OR 1=1; DROP TABLE event; --"]}))
     assert (red.counts["injected"], none.counts["injected"]) == (5, 0)
     assert store.query("SELECT count(*) FROM event") == [(20,)]
+
+
+def test_a_trait_of_failures_splits_what_failed_and_not_what_it_is_divided_by(store: Store) -> None:
+    kinds = [(EventType.DELIVERY, 250)] * 90 + [(EventType.BOUNCE, 550)] * 6 + [(EventType.BOUNCE, 554)] * 4
+    load(store, *(event for n, kind in enumerate(kinds) for event in mail(n, "gmail.com", *kind)))
+    for clock in ("cohort", "event"):
+        rows = {row.key["bounce_class"]: row for row in ask(store, Question(by=("bounce_class",), clock=clock))}  # type: ignore[arg-type]
+        assert {name: row.counts["bounced"] for name, row in rows.items()} == {
+            "": 0,
+            "bad_mailbox": 6,
+            "ip_blocklisted": 4,
+        }
+        rate = rows["bad_mailbox"].rates["bounce_rate"]
+        assert (rate.num, rate.den) == (6, 100)
+    [chosen] = ask(store, Question(by=(), where={"bounce_class": ["ip_blocklisted"]}))
+    assert (chosen.counts["bounced"], chosen.rates["block_bounce_rate"].den) == (4, 100)
+
+
+def test_a_deferral_counts_under_what_deferred_it_and_the_end_under_what_ended_it(store: Store) -> None:
+    received, bounced = mail(0, "gmail.com", EventType.BOUNCE, 550)
+    put_off = replace(
+        bounced, type=EventType.DEFERRAL, time=START + MINUTE, reply=SmtpReply(421, None, "come back in 5 minutes")
+    )
+    load(store, received, put_off, replace(bounced, attempt=2))
+    by_reply = {row.key["reply"]: row.counts for row in ask(store, Question(by=("reply",)))}
+    assert set(by_reply) == {"", "come back in {n} minutes", "said"}
+    assert [by_reply["come back in {n} minutes"][name] for name in ("deferred", "bounced")] == [1, 0]
+    assert [by_reply["said"][name] for name in ("deferred", "bounced")] == [0, 1]
+
+
+@pytest.mark.parametrize("view", ["event", "cohort"])
+def test_every_two_dimensions_add_up_to_the_whole(store: Store, view: str) -> None:
+    kinds = ((EventType.DELIVERY, 250), (EventType.BOUNCE, 550), (EventType.DEFERRAL, 421))
+    load(store, *(event for n in range(30) for event in mail(n, ("gmail.com", "b.example")[n % 2], *kinds[n % 3])))
+    [whole] = ask(store, Question(by=(), clock=view))  # type: ignore[arg-type]
+    for pair in zip(DIMENSIONS, [*DIMENSIONS][3:] + [*DIMENSIONS][:3], strict=True):
+        rows = ask(store, Question(by=pair, clock=view))  # type: ignore[arg-type]
+        for name, value in whole.counts.items():
+            assert (pair, name, sum(row.counts[name] for row in rows)) == (pair, name, value)
+
+
+def test_days_begin_at_midnight_of_their_zone_and_last_as_long_as_they_last(store: Store) -> None:
+    last_sunday_of_october = datetime(2026, 10, 25, tzinfo=ZoneInfo("Europe/Berlin"))
+    begin = from_datetime(last_sunday_of_october)
+    hours = [begin - HOUR, begin, begin + 24 * HOUR, begin + 25 * HOUR]  # the day has 25
+    load(store, *(replace(mail(n, "gmail.com")[0], time=at, created=at) for n, at in enumerate(hours)))
+    rows = ask(store, Question(by=(), step=Step("1d", "Europe/Berlin")))
+    assert [row.counts["injected"] for row in rows] == [1, 2, 1]
+    assert [(row.start, row.end) for row in rows][1] == (begin, begin + 25 * HOUR)
+    assert [row.counts["injected"] for row in ask(store, Question(by=(), step=Step("1mo", "Asia/Kathmandu")))] == [4]
+    assert [row.counts["injected"] for row in ask(store, Question(by=(), step=Step("6h")))] == [2, 2]
+
+
+@pytest.mark.parametrize(("step", "zone"), [("7m", "UTC"), ("1d", "Mars/Olympus"), ("1d", "../../etc/passwd")])
+def test_a_step_or_zone_that_is_none_is_refused(step: str, zone: str) -> None:
+    with pytest.raises(SettingsError, match=r"is no (step|time zone)"):
+        Step(step, zone)
+
+
+def test_a_cohort_is_ripe_when_nearly_all_has_ended_or_nothing_more_is_expected(store: Store, clock: Any) -> None:
+    events = [event for n in range(10) for event in mail(n, "gmail.com")]
+    load(store, *events[:-1])
+    minutes = Question(by=(), step=Step("1m"))
+    assert [row.ripe for row in ask(store, minutes)] == [False]
+    clock.now = START + 8 * DAY  # longer than a queue keeps mail
+    assert [row.ripe for row in ask(store, minutes)] == [True]
+    assert [row.ripe for row in ask(store, replace(minutes, clock="event"))] == [None, None]
 
 
 def test_an_unknown_dimension_is_refused_with_the_ones_there_are() -> None:
