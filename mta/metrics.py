@@ -26,6 +26,12 @@ METRICS: tuple[Metric, ...] = (
         "Recipients accepted into the spool, each counted as a message of its own.",
         ("protocol",),
     ),
+    Metric(
+        f"{_PREFIX}feedback_mails_total",
+        "counter",
+        "Mails that came back to feedback domains and return paths, by what they were read as.",
+        ("result",),
+    ),
     Metric(f"{_PREFIX}rejections_total", "counter", "Commands that the listener refused.", ("reason",)),
     Metric(
         f"{_PREFIX}attempts_total",
@@ -66,6 +72,9 @@ METRICS: tuple[Metric, ...] = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages_received_total": (("ESMTP",), ("HTTP",), ("Internal",)),
+    "feedback_mails_total": tuple(
+        (result,) for result in ("bounce", "complaint", "no-report", "no-failure", "forged", "expired", "unreadable")
+    ),
     "rejections_total": tuple(
         (reason,)
         for reason in (
@@ -147,6 +156,10 @@ class MtaMetrics:
     def received(self, messages: int, protocol: str = "ESMTP") -> None:
         """Messages were accepted, by ESMTP or HTTP."""
         self._hot["messages_received_total", protocol].inc(messages)
+
+    def came_back(self, result: str) -> None:
+        """A mail came back to a domain of ours and was read as that."""
+        self._counters["feedback_mails_total"].labels(result).inc()
 
     def rejected(self, reason: str) -> None:
         """A command was refused."""

@@ -7,6 +7,7 @@ names the field. The defaults of the retry schedule are KumoMTA's.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mta.events.address import canonical_domain
 
-__all__ = ["DkimKey", "Endpoint", "MtaSettings", "Route", "parse_endpoint"]
+__all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd]?)")
 _UNIT = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -94,6 +95,29 @@ class DkimKey(BaseModel):
         return value if not value or "from" in {name.lower() for name in value} else ("From", *value)
 
 
+class ReturnPath(BaseModel):
+    """A domain of ours that bounces come back to, and whose mail goes out under a signed address of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    """Needs an MX that leads to this MTA, and an SPF record that names its addresses."""
+    tenants: tuple[str, ...] = ()
+    """Tenants whose mail it carries; none means all."""
+    senders: tuple[str, ...] = ()
+    """Domains of the envelope senders that it replaces; none means all."""
+
+    @field_validator("domain")
+    @classmethod
+    def _canonical(cls, value: str) -> str:
+        return canonical_domain(value)
+
+    @field_validator("senders")
+    @classmethod
+    def _canonical_senders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_domain(domain) for domain in value)
+
+
 class MtaSettings(BaseModel):
     """Everything about one MTA worker."""
 
@@ -119,6 +143,10 @@ class MtaSettings(BaseModel):
     """Let several workers share the ports."""
     relay_networks: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     """Clients that may send to anywhere; everybody else is answered 550 5.7.1."""
+    return_paths: tuple[ReturnPath, ...] = ()
+    """Signed return paths, by tenant or sender domain; the first that fits is taken. None: senders stay as they are."""
+    return_path_days: Count = 30
+    """How long after its sending a signed return path is believed."""
     feedback_domains: tuple[str, ...] = ()
     """Domains of ours to which bounces and complaints come back; open to every client, never queued."""
     max_message_bytes: Count = 20 * 1024 * 1024
@@ -197,6 +225,11 @@ class MtaSettings(BaseModel):
     """TCP address of the control API, beside its unix socket."""
     http_token: Path | None = None
     """File with the token that injection and administration over TCP need; without it TCP offers neither."""
+
+    @cached_property
+    def own_domains(self) -> frozenset[str]:
+        """Domains of ours whose mail is taken from everybody: those of feedback and of return paths."""
+        return frozenset((*self.feedback_domains, *(path.domain for path in self.return_paths)))
 
     @field_validator("feedback_domains")
     @classmethod

@@ -29,12 +29,15 @@ from mta.control.record import Recorder
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.resolver import DnsResolver
+from mta.delivery.return_address import ReturnAddress, SignedReturns, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
 from mta.delivery.shaping import Limits, Shaping
 from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
+from mta.events.pseudonym import Keyring
+from mta.events.return_path import ReturnPaths
 from mta.metrics import LiveState, MtaMetrics
 from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
@@ -93,6 +96,7 @@ class Worker:
         *,
         feedback: Feedback | None = None,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
+        keyring: Keyring | None = None,
         resolver: Resolver | None = None,
         clock: Clock = system_clock,
         source: random.Random | None = None,
@@ -133,6 +137,7 @@ class Worker:
             clock=clock,
             source=source,
             provider_label=provider_label,
+            return_address=_return_address(settings, keyring, recorder.node_id),
         )
         self._listener = self._smtp_listener(recorder, ids, signers, feedback)
         self.control = self._control_server()
@@ -283,11 +288,12 @@ async def run(
     ready: Callable[[Worker], None] = lambda _: None,
     feedback: Feedback | None = None,
     provider_label: ProviderLabel = lambda _domain, _mx: "",
+    keyring: Keyring | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out."""
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's log holds recipients
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-    worker = Worker(settings, paths, feedback=feedback, provider_label=provider_label)
+    worker = Worker(settings, paths, feedback=feedback, provider_label=provider_label, keyring=keyring)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -319,6 +325,14 @@ def _shaping(settings: MtaSettings) -> Shaping:
     if shaping.ignored:
         _LOG.warning("%s: these keys are not kept: %s", where, ", ".join(shaping.ignored))
     return shaping
+
+
+def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -> ReturnAddress:
+    if not settings.return_paths:
+        return own_sender
+    if keyring is None:
+        raise SettingsError("signed return paths need the installation's keyring", where="mta.return_paths")
+    return SignedReturns(settings.return_paths, keyring, ReturnPaths(keyring, settings.return_path_days), node)
 
 
 def _token(path: Path | None) -> str | None:

@@ -43,6 +43,7 @@ _DIRECTIONS: dict[str | None, Direction] = {direction.value: direction for direc
 _MESSAGE_ID_KEYS = ("message_id", "message-id", "Message-ID")
 _MESSAGE_ID_HEADER = re.compile(r"^message-id:[ \t]*(?:\r?\n[ \t]+)?([^\s>]{1,998}>?)", re.IGNORECASE | re.MULTILINE)
 _SUCCESSOR = re.compile(r"\bnew id is ([0-9A-Za-z-]{1,64})")
+_UNIT = re.compile(r"[0-9a-f]{16}")
 _HEADER_BLOCK = 65_536  # characters of a returned message in which its Message-ID is looked for
 
 _LOG_HOOK = Ignored("log-hook")
@@ -111,6 +112,7 @@ def parse_record(record: dict[str, Any], node: str = "") -> Outcome:
         tenant=tenant or _meta_text(meta, "tenant"),
         campaign=campaign or _meta_text(meta, "campaign"),
         tls_version=text(record, "tls_protocol_version") or None,
+        bounce_class="suppressed" if ours and _meta_text(meta, "mtascope_suppressed") else None,
     )
     if event_type in _EXTENSIONS:
         return _EXTENSIONS[event_type](record, first, recipients)
@@ -324,6 +326,7 @@ def _complaint(record: dict[str, Any], event: Event, _mailboxes: list[str]) -> O
         event,
         feedback_type=text(report, "feedback_type", "feedback_report.") or None,
         original_message_id=_original_message_id(report),
+        original_unit=_original_unit(record),
     )
     return tuple(
         replace(complaint, original_recipient=recipient, ordinal=ordinal)
@@ -362,8 +365,15 @@ def _original_message_id(report: dict[str, Any]) -> str | None:
 def _out_of_band(record: dict[str, Any], event: Event, recipients: list[str]) -> Outcome:
     """`recipient` is whom the bounce is about, `sender` the original return path; `id` and `meta` are the report's."""
     original_id = _bare_id(_meta_text(mapping(record, "meta"), "original_message_id"))
-    bounce = replace(event, original_message_id=original_id)
+    bounce = replace(event, original_message_id=original_id, original_unit=_original_unit(record))
     return tuple(replace(bounce, recipient=one, original_recipient=one) for one in recipients)
+
+
+def _original_unit(record: dict[str, Any]) -> int | None:
+    """The unit that a signed return path named; only our own MTA writes it, when it has checked the signature."""
+    meta = mapping(record, "meta")
+    found = _UNIT.fullmatch(_meta_text(meta, "mtascope_unit") or "") if "mtascope_seq" in meta else None
+    return int(found[0], 16) if found else None
 
 
 def _transfer(_record: dict[str, Any], event: Event, recipients: list[str]) -> Outcome:

@@ -19,6 +19,7 @@ from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
 from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connection import Connection, Mail, Unreachable
 from mta.delivery.lane import Lane
+from mta.delivery.return_address import ReturnAddress, own_sender
 from mta.delivery.returns import Failure, Returns
 from mta.delivery.routing import Destination, Host, Router
 from mta.delivery.shaping import Limits, Shaping
@@ -74,6 +75,7 @@ class Dispatcher:
         clock: Clock,
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
+        return_address: ReturnAddress = own_sender,
     ) -> None:
         self._settings = settings
         self._spool = spool
@@ -85,6 +87,7 @@ class Dispatcher:
         self._clock = clock
         self._source = source
         self._provider_label = provider_label
+        self._return_address = return_address
         self._policy = RetryPolicy(
             int(settings.retry_interval * SECOND),
             int(settings.max_retry_interval * SECOND),
@@ -307,7 +310,7 @@ class Dispatcher:
             await self._conclude(message, _Result(internal_reply(451, "the spool cannot be read", "4.3.0")), b"")
             return None
         envelope = message.envelope
-        return Mail(envelope.sender, message.recipient, body, envelope.utf8)
+        return Mail(self._return_address(message, self._clock()), message.recipient, body, envelope.utf8)
 
     @staticmethod
     def _is_worn(lane: Lane, connection: Connection) -> bool:

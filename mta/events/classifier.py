@@ -35,7 +35,6 @@ _ANSWERS = 16_384
 _BY_TYPE = {
     EventType.DELIVERY: "delivered",
     EventType.COMPLAINT: "complaint",
-    EventType.ADMIN_BOUNCE: "suppressed",
 }
 _LISTED = frozenset({"ip_blocklisted", "domain_blocklisted", "poor_reputation", "spam_content"})
 
@@ -145,7 +144,10 @@ class ReplyClassifier:
         peer: str | None,
         type: EventType | None,  # noqa: A002
     ) -> Classification:
-        if named := _BY_TYPE.get(type) if type is not None else None:
+        named = _BY_TYPE.get(type) if type is not None else None
+        if type is EventType.ADMIN_BOUNCE:
+            named = "suppressed" if "suppress" in text.lower() else "policy_rejected"
+        if named:
             return self._compose(_Verdict(named, f"type.{type}", 1.0, None), text, templatize(text), provider)
         template = templatize(text)
         family = self._families.get(provider or "") or self._family_of_hosts((peer or "", *template.parameters))

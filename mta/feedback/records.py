@@ -28,6 +28,7 @@ from mta.feedback.mail import FeedbackMail
 __all__ = ["Reading", "feedback", "read"]
 
 _DIAGNOSTIC_LIMIT = 2_000
+_COUNTED = frozenset({"no-report", "no-failure", "forged", "expired"})
 _ORIGINAL_LIMIT = 64 * 1024
 _TRACE_MARKER = ("_@_", "\\_/")
 
@@ -38,7 +39,16 @@ class Reading:
 
     records: tuple[dict[str, Any], ...] = ()
     reason: str | None = None
-    """`no-report` for a mail that is no report, `no-failure` for a report of no failure, else a ParseError's reason."""
+    """`no-report` for a mail that is no report, `no-failure` for a report of no failure, `forged` or `expired` for one
+    whose address is not believed, else a ParseError's reason.
+    """
+
+    @property
+    def result(self) -> str:
+        """What the mail counts as: bounce, complaint, no-report, no-failure, forged, expired or unreadable."""
+        if self.records:
+            return "complaint" if self.records[0]["type"] == "Feedback" else "bounce"
+        return self.reason if self.reason in _COUNTED else "unreadable"
 
 
 def feedback(mail: FeedbackMail, phrases: BouncePhrases | None = None) -> Sequence[dict[str, Any]]:
@@ -49,15 +59,18 @@ def feedback(mail: FeedbackMail, phrases: BouncePhrases | None = None) -> Sequen
     return read(mail, phrases).records
 
 
-def read(mail: FeedbackMail, phrases: BouncePhrases | None = None) -> Reading:
-    """The same with the reason why there is none."""
-    reading = _read_standard(mail)
+def read(mail: FeedbackMail, phrases: BouncePhrases | None = None, *, addressed: bool = False) -> Reading:
+    """The same with the reason why there is none.
+
+    `addressed` says that the mail's own address tells whom it is about: then a bounce need not name anybody.
+    """
+    reading = _read_standard(mail, addressed=addressed)
     if phrases is None or reading.reason not in {"no-report", "missing-field"}:
         return reading
-    return _read_any(mail, phrases)
+    return _read_any(mail, phrases, addressed=addressed)
 
 
-def _read_any(mail: FeedbackMail, phrases: BouncePhrases) -> Reading:
+def _read_any(mail: FeedbackMail, phrases: BouncePhrases, *, addressed: bool) -> Reading:
     """By its words. The envelope sender, which a delivered mail has in its header, tells much about it."""
     data = b"Return-Path: <" + mail.sender.encode("utf-8", "replace") + b">\n" + mail.body
     try:
@@ -67,12 +80,12 @@ def _read_any(mail: FeedbackMail, phrases: BouncePhrases) -> Reading:
         report = read_bounce(data, phrases)
     except ParseError as error:
         return Reading(reason=error.reason)
-    failed = [each for each in report.recipients if each.kind is BounceKind.BOUNCE and each.address]
+    failed = [each for each in report.recipients if each.kind is BounceKind.BOUNCE and (each.address or addressed)]
     reason = None if failed else "no-report" if report.kind is BounceKind.NONE else "no-failure"
     return Reading(tuple(_spoken_bounce(mail, report, each) for each in failed), reason)
 
 
-def _read_standard(mail: FeedbackMail) -> Reading:
+def _read_standard(mail: FeedbackMail, *, addressed: bool) -> Reading:
     try:
         message = read_message(mail.body)
         if _has(message, "message/feedback-report"):
@@ -80,7 +93,11 @@ def _read_standard(mail: FeedbackMail) -> Reading:
         report = read_delivery_report(message)
     except ParseError as error:
         return Reading(reason=error.reason)
-    failed = [each for each in report.recipients if each.action == "failed"]
+    failed = [
+        each
+        for each in report.recipients
+        if each.action == "failed" and (each.original_recipient or each.final_recipient or addressed)
+    ]
     return Reading(tuple(_late_bounce(mail, report, each) for each in failed), None if failed else "no-failure")
 
 
@@ -105,7 +122,7 @@ def _late_bounce(mail: FeedbackMail, report: DeliveryReport, recipient: Reported
     return {
         **_record("OOB", mail, recipient.last_attempt or mail.received_at),
         "sender": mail.recipients[0] if mail.recipients else "",
-        "recipient": recipient.original_recipient or recipient.final_recipient,
+        "recipient": recipient.original_recipient or recipient.final_recipient or mail.recipients[0],
         "response": _response(SmtpReply(said.code, recipient.status or said.enhanced, said.text)),
         "peer_address": {"name": name, "addr": mail.peer_ip or ""},
         "feedback_report": None,
@@ -118,7 +135,7 @@ def _spoken_bounce(mail: FeedbackMail, report: BounceReport, recipient: BouncedR
     return {
         **_record("OOB", mail, mail.received_at),
         "sender": mail.recipients[0] if mail.recipients else "",
-        "recipient": recipient.address,
+        "recipient": recipient.address or mail.recipients[0],
         "response": _response(said),
         "peer_address": {"name": report.reporting_mta or "", "addr": mail.peer_ip or ""},
         "feedback_report": None,

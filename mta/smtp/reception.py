@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from sys import intern
@@ -21,6 +21,7 @@ from mta.delivery.dkim import Signers
 from mta.errors import InjectionRefused, SpoolError
 from mta.events.address import canonical_domain
 from mta.feedback.mail import FeedbackMail
+from mta.feedback.records import Reading
 from mta.metrics import MtaMetrics
 from mta.queue.message import Clock, Envelope, Message, SpoolIds
 from mta.queue.naming import is_label, queue_name
@@ -32,8 +33,8 @@ from mta.smtp.session import Session
 
 __all__ = ["Feedback", "Reception"]
 
-Feedback = Callable[[FeedbackMail], Sequence[Mapping[str, Any]]]
-"""Reads a mail that came back; answers KumoMTA `Feedback` and `OOB` records, none if it is no report."""
+Feedback = Callable[[FeedbackMail], Reading]
+"""Reads a mail that came back; answers KumoMTA `Feedback` and `OOB` records, or why there are none."""
 
 _LOG = logging.getLogger(__name__)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -216,8 +217,9 @@ class Reception:
 
     async def _take_feedback(self, mail: FeedbackMail, shared: Envelope, client: Hop) -> None:
         """Log what the reader makes of it; what it can make nothing of was at least received."""
-        found = await asyncio.to_thread(self.feedback, mail) if self.feedback else ()
-        records = [self.recorder.feedback(record, mail.queue_id, mail.received_at, client) for record in found]
+        reading = await asyncio.to_thread(self.feedback, mail) if self.feedback else Reading()
+        records = [self.recorder.feedback(each, mail.queue_id, mail.received_at, client) for each in reading.records]
+        self.metrics.came_back(reading.result)
         if not records:
             recipient = mail.recipients[0]
             domain = canonical_domain(recipient.rpartition("@")[2])
@@ -227,7 +229,7 @@ class Reception:
         await self.spool.record(records)
 
     def _is_feedback(self, recipient: str) -> bool:
-        return canonical_domain(recipient.rpartition("@")[2]) in self.settings.feedback_domains
+        return canonical_domain(recipient.rpartition("@")[2]) in self.settings.own_domains
 
 
 def _protocol(server: Session, envelope: Any) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from functools import partial
 
 import click
 
 from mta.events.provider import OTHER
-from mta.feedback.records import feedback
+from mta.events.return_path import ReturnPaths
+from mta.feedback.reader import FeedbackReader
 from mta.settings import parse_endpoint
 from mta.worker import Worker, WorkerPaths, run
+from mtascope.keys import load_keyring
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.processes import fast_loop
 from mtascope.resources import bounce_phrases, provider_map
@@ -43,9 +44,11 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
         running.metrics.expect_tls((*provider_map().labelled, OTHER))
         _announce(running, paths, as_json=as_json)
 
-    reader = partial(feedback, phrases=bounce_phrases())
+    keyring = load_keyring(settings.folder.keys)
+    paths_back = ReturnPaths(keyring, settings.mta.return_path_days)
+    reader = FeedbackReader(bounce_phrases(), paths_back, frozenset(path.domain for path in settings.mta.return_paths))
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(run(settings.mta, paths, ready=ready, feedback=reader, provider_label=_provider))
+        runner.run(run(settings.mta, paths, ready=ready, feedback=reader, provider_label=_provider, keyring=keyring))
     pid_file.unlink(missing_ok=True)
 
 

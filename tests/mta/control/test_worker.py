@@ -11,7 +11,8 @@ import pytest
 
 from mta.errors import ListenError, SpoolError
 from mta.events.errors import SettingsError
-from mta.feedback.records import feedback
+from mta.feedback.reader import FeedbackReader
+from mta.feedback.records import Reading
 from mta.metrics import METRICS
 from mta.queue.message import Envelope
 from mta.settings import MtaSettings
@@ -91,14 +92,13 @@ async def test_mail_to_a_feedback_domain_becomes_the_records_that_the_reader_mak
 
     def reader(mail):
         seen.append(mail)
-        return [
-            {
-                "type": "Feedback",
-                "sender": mail.sender,
-                "recipient": mail.recipients[0],
-                "feedback_report": {"feedback_type": "abuse"},
-            }
-        ]
+        record = {
+            "type": "Feedback",
+            "sender": mail.sender,
+            "recipient": mail.recipients[0],
+            "feedback_report": {"feedback_type": "abuse"},
+        }
+        return Reading((record,))
 
     worker = await start_worker(
         feedback_domains=["FBL.example.com"],
@@ -170,7 +170,7 @@ Diagnostic-Code: smtp; 550 5.1.1 No such user
 
 
 async def test_complaints_and_late_bounces_are_logged_in_kumomtas_form(start_worker):
-    worker = await start_worker(feedback_domains=["fbl.example.com"], options={"feedback": feedback})
+    worker = await start_worker(feedback_domains=["fbl.example.com"], options={"feedback": FeedbackReader()})
     await worker.send("fbl@fbl.example.com", body=COMPLAINT)
     await worker.send("bounce@fbl.example.com", sender="", body=LATE_BOUNCE)
     (complaint,) = await worker.until_type("Feedback")
