@@ -5,6 +5,7 @@ SpoolError
     ├── SpoolLocked       another worker has this spool open    temporary
     └── SpoolDamaged      bytes in the middle of the journal cannot be read; what can be read was kept
 InjectionRefused          a message handed in by HTTP is not taken
+LimitTableError           the limits that workers share cannot be kept
 ListenError               an address cannot be listened on      temporary
 """
 
@@ -12,7 +13,15 @@ from __future__ import annotations
 
 from mta.events.errors import MtascopeError
 
-__all__ = ["InjectionRefused", "ListenError", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolLocked"]
+__all__ = [
+    "InjectionRefused",
+    "LimitTableError",
+    "ListenError",
+    "SpoolDamaged",
+    "SpoolError",
+    "SpoolFull",
+    "SpoolLocked",
+]
 
 
 class SpoolError(MtascopeError):
@@ -37,6 +46,10 @@ class SpoolDamaged(SpoolError):
 
 class InjectionRefused(MtascopeError):
     """A message that was handed in by HTTP is not taken; the text is what an SMTP client would hear."""
+
+
+class LimitTableError(MtascopeError):
+    """The file in which workers share their limits cannot be used: without it no limit would hold."""
 
 
 class ListenError(MtascopeError):

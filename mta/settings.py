@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from mta.delivery.settings import EgressPool, EgressSource, Route, WarmUp
 from mta.events.address import canonical_domain
 
 __all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint"]
@@ -47,23 +48,6 @@ def parse_endpoint(value: Any) -> Any:
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Listen = Annotated[Endpoint, BeforeValidator(parse_endpoint)]
-
-
-class Route(BaseModel):
-    """Where mail for a domain goes instead of to its MX: `host` is the name to log, the rest is where to connect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    domain: str
-    """A recipient domain, or `*` for all that no other route names."""
-    host: str
-    address: IPv4Address | IPv6Address
-    port: int = Field(default=25, ge=1, le=65535)
-
-    @field_validator("domain")
-    @classmethod
-    def _canonical(cls, value: str) -> str:
-        return canonical_domain(value)
 
 
 class DkimKey(BaseModel):
@@ -196,8 +180,14 @@ class MtaSettings(BaseModel):
     """Addresses that an MX or A record may not send us to (a route may)."""
     egress_source: str = "default"
     egress_pool: str = "default"
-    shaping: Path | None = None
-    """File of limits by provider and domain, in KumoMTA's form; the two limits below hold where it says nothing."""
+    """The pool of mail that names none; without `sources` and `pools` both are only names in the log."""
+    sources: tuple[EgressSource, ...] = ()
+    pools: tuple[EgressPool, ...] = ()
+    warm_up: tuple[WarmUp, ...] = ()
+    shaping: tuple[Path, ...] = ()
+    """Files of limits by provider and domain, in KumoMTA's form; what stands below holds where they say nothing."""
+    shaping_defaults: bool = True
+    """Begin with our own file of limits for large providers."""
     connection_limit: Count = 10
     """Connections to one destination at a time."""
     max_deliveries_per_connection: Count = 100
@@ -230,6 +220,11 @@ class MtaSettings(BaseModel):
     def own_domains(self) -> frozenset[str]:
         """Domains of ours whose mail is taken from everybody: those of feedback and of return paths."""
         return frozenset((*self.feedback_domains, *(path.domain for path in self.return_paths)))
+
+    @field_validator("shaping", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (str, Path)) else value or ()
 
     @field_validator("feedback_domains")
     @classmethod

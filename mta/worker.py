@@ -28,11 +28,13 @@ from mta.control.log_writer import LogWriter
 from mta.control.record import Recorder
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
+from mta.delivery.ground_rules import read_egress, read_shaping
+from mta.delivery.limit_table import LimitTable
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.return_address import ReturnAddress, SignedReturns, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
-from mta.delivery.shaping import Limits, Shaping
+from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
@@ -71,6 +73,11 @@ class WorkerPaths:
     control: Path
     node: Path
     """File that holds the node's id, shared by the workers of a data directory."""
+
+    @property
+    def shared(self) -> Path:
+        """What all workers of a data directory keep together."""
+        return self.node.parent / "shared"
 
     @classmethod
     def under(cls, data: Path, worker: int = 0) -> WorkerPaths:
@@ -126,6 +133,7 @@ class Worker:
             settings.hostname,
             settings.notify_senders,
         )
+        self._limit_table = LimitTable(paths.shared / "limits")
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
@@ -133,7 +141,10 @@ class Worker:
             recorder=recorder,
             metrics=self.metrics,
             returns=returns,
-            shaping=_shaping(settings),
+            shaping=read_shaping(settings),
+            egress=read_egress(settings),
+            warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
+            limit_table=self._limit_table,
             clock=clock,
             source=source,
             provider_label=provider_label,
@@ -239,6 +250,7 @@ class Worker:
         await self._log.close(grace)
         await self.control.stop()
         await self.spool.close()
+        self._limit_table.close()
 
     async def _keep_house(self) -> None:
         while True:
@@ -313,18 +325,12 @@ async def run(
     await worker.stop()
 
 
-def _shaping(settings: MtaSettings) -> Shaping:
-    base = Limits(settings.connection_limit, settings.max_deliveries_per_connection, enable_tls=settings.starttls)
-    if settings.shaping is None:
-        return Shaping(base)
-    where = f"mta.shaping {settings.shaping}"
-    try:
-        shaping = Shaping(base, settings.shaping.read_text("utf8"), where)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot be read: {error}", where=where) from error
-    if shaping.ignored:
-        _LOG.warning("%s: these keys are not kept: %s", where, ", ".join(shaping.ignored))
-    return shaping
+def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -> ReturnAddress:
+    if not settings.return_paths:
+        return own_sender
+    if keyring is None:
+        raise SettingsError("signed return paths need the installation's keyring", where="mta.return_paths")
+    return SignedReturns(settings.return_paths, keyring, ReturnPaths(keyring, settings.return_path_days), node)
 
 
 def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -> ReturnAddress:

@@ -63,15 +63,27 @@ class Recorder:
         """The message was accepted into the spool."""
         return self._of_message("Reception", message, message.envelope.received_at, SmtpReply(250)) | _hop(hop)
 
-    def attempt(
-        self, kind: Outcome, message: Message, when: int, reply: SmtpReply, *, site: str | None, hop: Hop | None
+    def attempt(  # noqa: PLR0913 - each is a field of the record
+        self,
+        kind: Outcome,
+        message: Message,
+        when: int,
+        reply: SmtpReply,
+        *,
+        site: str | None,
+        hop: Hop | None,
+        source: str | None = None,
+        pool: str | None = None,
     ) -> LogRecord:
-        """One attempt's result. `site` names the destination; None, like `hop`, if the attempt never got that far."""
+        """One attempt's result. `site` names the destination; None, like `hop`, if the attempt never got that far.
+
+        `source` and `pool` are where it left from, if that is not the usual one.
+        """
         record = self._of_message(kind, message, when, reply)
-        record["egress_source"] = self.egress_source
-        record["egress_pool"] = message.envelope.meta.get("pool", self.egress_pool)
+        record["egress_source"] = source = source or self.egress_source
+        record["egress_pool"] = pool or self.egress_pool
         if site is not None:
-            record["site"] = f"{self.egress_source}->{site}@smtp_client"
+            record["site"] = f"{source}->{site}@smtp_client"
         if hop is not None:
             record |= {"delivery_protocol": "ESMTP", **_hop(hop)}
         return record

@@ -1,73 +1,115 @@
-"""The messages that are ready for one destination, and how many connections may work on them. No I/O.
+"""The messages that are ready for one way out, and how many connections may work on them.
 
 A lane learns: when the peer turns a connection away, fewer are used; while it refuses all, one probe at a time goes
-after growing pauses; success opens the lane again.
+after growing pauses; success opens the lane again. What the limits allow is asked of the table that all workers share.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 
+from mta.delivery.egress import Source
+from mta.delivery.limit_table import Hold, LimitTable, Ration
+from mta.delivery.limits import Limits, Rate
 from mta.delivery.routing import Destination
-from mta.delivery.shaping import Limits, Throttle
+from mta.delivery.shaping import Shape
 from mta.queue.message import Message
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "Way"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LONGEST_TOLD = 3600.0
+_POLL = 0.2
+_NEAR = 1.0
+"""A turn that comes within so many seconds is waited for with a connection at hand."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """From a source to the mail hosts of a site, within what holds there. Ways with equal `key` share a lane."""
+
+    source: Source
+    destination: Destination
+    shape: Shape
+
+    @cached_property
+    def path(self) -> str:
+        """What limits count by."""
+        return f"{self.source.name}->{self.destination.lane}{'#' if self.shape.scope else ''}{self.shape.scope}"
+
+    @cached_property
+    def key(self) -> tuple[str, str]:
+        """The same, apart by what TLS must be: a connection is used only by mail that asks the same of it."""
+        return self.path, self.destination.assurance
 
 
 class Lane:
-    """Ready messages for `destination`, served within `limits` by tasks (which the dispatcher keeps in `tasks`)."""
+    """Ready messages for a way, served by tasks (which the dispatcher keeps in `tasks`)."""
 
-    def __init__(self, destination: Destination, limits: Limits, longest_pause: float = _LONGEST_PAUSE) -> None:
-        self.destination = destination
+    def __init__(self, way: Way, table: LimitTable, longest_pause: float = _LONGEST_PAUSE) -> None:
         self.waiting: deque[Message] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
         self.connected = 0
         self._idle = 0
-        self.limits = limits
-        self._most = self._limit = limits.connection_limit
-        self._messages = Throttle(limits.max_message_rate) if limits.max_message_rate else None
-        self._connections = Throttle(limits.max_connection_rate) if limits.max_connection_rate else None
+        self._seeking = False
+        self._table = table
         self._failures = 0
         self._longest_pause = min(longest_pause, _LONGEST_PAUSE)
         self._changed = asyncio.Event()
         self._closed = False
+        self._limit = way.shape.limits.connection_limit
+        self.adopt(way)
+
+    def adopt(self, way: Way) -> None:
+        """From now on this holds: hosts were looked up again, or a limit was changed."""
+        limits, path = way.shape.limits, way.path
+        by_provider = f"{way.source.name}->provider {way.shape.provider}"
+        self.way = way
+        self._limit = min(self._limit, limits.connection_limit)
+        self._rations = [Ration(f"connections {path}", limits.connection_limit)]
+        if limits.provider_connection_limit is not None:
+            self._rations.append(Ration(f"connections {by_provider}", limits.provider_connection_limit))
+        self._message_rates = _rates(
+            (f"messages {path}", limits.max_message_rate), (f"messages {by_provider}", limits.provider_max_message_rate)
+        )
+        self._connection_rates = _rates((f"opened {path}", limits.max_connection_rate))
+
+    @property
+    def limits(self) -> Limits:
+        """What holds for this lane."""
+        return self.way.shape.limits
 
     @property
     def wants_task(self) -> bool:
         """Whether there is more to do than idle tasks for it, and room for one more task."""
-        return len(self.waiting) > self._idle and len(self.tasks) < self._limit and not self._closed
+        busy = len(self.tasks)
+        return len(self.waiting) > self._idle and busy < self._limit and not self._closed and not self._seeking
 
     @property
     def is_crowded(self) -> bool:
         """Whether a task should end, because fewer connections are wanted than there are tasks."""
         return len(self.tasks) > self._limit or self._closed
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as much is ready as may be."""
+        most = self.limits.max_ready
+        return most is not None and len(self.waiting) >= most
+
     def put(self, message: Message) -> None:
         """One more message is ready."""
         self.waiting.append(message)
         self._changed.set()
 
-    async def take(self, patience: float) -> Message | None:
-        """The next message; None if none comes within `patience` seconds or the task should end."""
-        deadline = asyncio.get_running_loop().time() + patience
-        self._idle += 1
-        try:
-            while not self.waiting and not self.is_crowded:
-                self._changed.clear()
-                left = deadline - asyncio.get_running_loop().time()
-                if left <= 0:
-                    return None
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), left)
-        finally:
-            self._idle -= 1
-        return self.waiting.popleft() if self.waiting and not self.is_crowded else None
+    def put_back(self, message: Message) -> None:
+        """A message that was taken and not tried is first again."""
+        self.waiting.appendleft(message)
+        self._changed.set()
 
     def remove(self, unwanted: Callable[[Message], bool]) -> list[Message]:
         """Take out the waiting messages for which that holds."""
@@ -75,42 +117,95 @@ class Lane:
         self.waiting = deque(message for message in self.waiting if not unwanted(message)) if removed else self.waiting
         return removed
 
-    def succeeded(self) -> None:
-        """The peer took a connection and answered on it."""
-        self._failures = 0
-        self._limit = min(self._limit + 1, self._most)
+    # What tasks ask for
 
-    def failed(self) -> float:
-        """The peer turned a connection away. Seconds to pause: 0 while other connections work."""
-        if self.connected:
-            self._limit = max(1, self.connected)
-            return 0.0
-        self._limit = 1
-        self._failures += 1
-        return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), self._longest_pause)
+    async def admit(self) -> Hold | None:
+        """The right to a connection, when other workers leave one and a turn is near; None if it is needed no more.
 
-    async def pace_message(self) -> None:
-        """Wait until the rate allows one more message."""
-        await self._pace(self._messages)
+        One task of a lane asks at a time. The next begins to ask when this one has been let in.
+        """
+        self._seeking = True
+        try:
+            while self.waiting and not self.is_crowded:
+                until_turn = self._table.until_turn(self._message_rates) if self._message_rates else 0.0
+                if until_turn > _NEAR:
+                    await self.pause(until_turn - _NEAR / 2)
+                elif hold := self._table.hold(self._rations):
+                    return hold
+                else:
+                    await self.pause(_POLL)
+        finally:
+            self._seeking = False
+        return None
+
+    async def take(self, patience: float) -> Message | None:
+        """The next message, in its turn; None if there is none within `patience` seconds or the task should end."""
+        deadline = self._now() + patience
+        self._idle += 1
+        try:
+            while not self.is_crowded:
+                left = deadline - self._now()
+                if self.waiting:
+                    wait = self._table.take_turn(self._message_rates) if self._message_rates else 0.0
+                    if wait <= 0:
+                        return self.waiting.popleft()
+                    if wait > max(left, _NEAR):
+                        return None
+                    await self.pause(wait)
+                elif left <= 0:
+                    return None
+                else:
+                    await self._change(left)
+        finally:
+            self._idle -= 1
+        return None
 
     async def pace_connection(self) -> None:
         """Wait until the rate allows one more connection."""
-        await self._pace(self._connections)
-
-    async def _pace(self, throttle: Throttle | None) -> None:
-        while throttle and not self._closed and (wait := throttle.wait(asyncio.get_running_loop().time())) > 0:
+        while self._connection_rates and not self._closed:
+            wait = self._table.take_turn(self._connection_rates)
+            if wait <= 0:
+                return
             await self.pause(wait)
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not when closing."""
+        deadline = self._now() + seconds
+        while not self._closed and (left := deadline - self._now()) > 0:
+            await self._change(left)
+
+    async def _change(self, patience: float) -> None:
         self._changed.clear()
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not self._closed and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            self._changed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), patience)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    # What tasks report
+
+    def succeeded(self) -> None:
+        """The peer took a connection and answered on it."""
+        self._failures = 0
+        self._limit = min(self._limit + 1, self.limits.connection_limit)
+
+    def failed(self, told: float | None = None) -> float:
+        """The peer turned us away, and perhaps told for how long (seconds). Seconds to pause: 0 while others work."""
+        if self.connected and told is None:
+            self._limit = max(1, self.connected)
+            return 0.0
+        self._limit = 1
+        self._failures += 1
+        doublings = max(0, self._failures - self.limits.consecutive_connection_failures_before_delay)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(doublings, 16), self._longest_pause)
+        return max(pause, min(told or 0.0, _LONGEST_TOLD))
 
     def close(self) -> None:
         """Hand out nothing more."""
         self._closed = True
         self._changed.set()
+
+
+def _rates(*named: tuple[str, Rate | None]) -> Sequence[tuple[str, Rate]]:
+    return [(name, rate) for name, rate in named if rate is not None]

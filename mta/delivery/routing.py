@@ -10,6 +10,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from dns.exception import DNSException
@@ -50,6 +51,15 @@ class Destination:
     site: str
     hosts: tuple[Host, ...]
     lane: str
+    assurance: str = ""
+    """What mail for it asks of TLS beyond the limits: connections are not shared across different values."""
+    route: Route | None = None
+    """The route that leads there, if it is not MX records."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its hosts."""
+        return tuple(host.name for host in self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,9 @@ class Router:
     """Finds destinations and remembers them."""
 
     def __init__(self, settings: MtaSettings, resolver: Resolver, clock: Clock, source: random.Random) -> None:
-        self._routes = {route.domain: _routed(route) for route in settings.routes}
+        self._routes = {route.domain: route for route in settings.routes}
+        self._routed = {route.domain: _routed(route) for route in settings.routes if route.address}
+        self._own_name = settings.hostname.lower()
         self._port = settings.smtp_port
         self._prohibited = Networks(settings.prohibited_networks)
         self._resolver = resolver
@@ -84,9 +96,9 @@ class Router:
 
     def known(self, domain: str) -> Destination | SmtpReply | None:
         """The answer if it needs no look-up."""
-        routed = self._routes.get(domain) or self._routes.get("*")
-        if routed is not None:
-            return routed
+        route = self._route(domain)
+        if route is not None and route.domain in self._routed:
+            return self._routed[route.domain]
         expires, answer = self._cache.get(domain, (0, None))
         return answer if expires > self._clock() else None
 
@@ -101,7 +113,13 @@ class Router:
                 self._cache.popitem(last=False)
         return answer
 
+    def _route(self, domain: str) -> Route | None:
+        return self._routes.get(domain) or self._routes.get("*")
+
     async def _look_up(self, domain: str) -> tuple[Destination | SmtpReply, int]:
+        route = self._route(domain)
+        if route is not None:
+            return await self._to_host(route)
         try:
             records, ttl = await self._resolver.mx(domain)
         except NXDOMAIN:
@@ -112,12 +130,30 @@ class Router:
             return _dns_trouble(f"MX of {domain}", error), _MIN_TTL
         if all(not record.exchange for record in records):
             return internal_reply(556, f"{domain} accepts no mail (null MX)", "5.1.10"), _clamp(ttl)
-        return await self._with_addresses(domain, self._in_order(records), ttl)
+        names = self._in_order(self._before_us(records))
+        if not names:
+            return internal_reply(
+                554, f"mail for {domain} leads back to us: we are its first mail host", "5.4.6"
+            ), _clamp(ttl)
+        return await self._with_addresses(domain, names, ttl)
+
+    async def _to_host(self, route: Route) -> tuple[Destination | SmtpReply, int]:
+        """The host that a route names, wherever it is: a route may lead to where an MX record may not."""
+        try:
+            found, ttl = await self._resolver.addresses(route.host)
+        except DNSException as error:  # also where there is none: whoever set the route can mend that
+            return _dns_trouble(f"address of {route.host}", error), _MIN_TTL
+        return _routed(route, found), _clamp(ttl)
+
+    def _before_us(self, records: Sequence[MxRecord]) -> list[MxRecord]:
+        """Without ourselves and all that is not preferred to us, where mail would only come back (section 5.1)."""
+        ours = [record.preference for record in records if record.exchange.lower() == self._own_name]
+        return [record for record in records if record.exchange and (not ours or record.preference < min(ours))]
 
     def _in_order(self, records: Sequence[MxRecord]) -> list[str]:
         """Lower preference first; equals in random order, which spreads the load (RFC 5321 section 5.1)."""
         shuffled = sorted(records, key=lambda record: (record.preference, self._source.random()))
-        return [record.exchange.lower() for record in shuffled if record.exchange][:_MAX_HOSTS]
+        return [record.exchange.lower() for record in shuffled][:_MAX_HOSTS]
 
     async def _with_addresses(self, domain: str, names: Iterable[str], ttl: int) -> tuple[Destination | SmtpReply, int]:
         hosts: list[Host] = []
@@ -135,7 +171,7 @@ class Router:
             prohibited = prohibited or len(allowed) < len(found)
             ttl = min(ttl, host_ttl)
             if allowed:
-                hosts.append(Host(name, tuple(allowed[:_MAX_ADDRESSES]), self._port))
+                hosts.append(Host(name, _by_turns(allowed), self._port))
         if hosts:
             site = site_name([host.name for host in hosts])
             return Destination(site, tuple(hosts), lane=site), _clamp(ttl)
@@ -161,9 +197,20 @@ def site_name(names: Sequence[str]) -> str:
     return f"{folded}.{tail}" if tail else folded
 
 
-def _routed(route: Route) -> Destination:
-    host = Host(route.host, (str(route.address),), route.port)
-    return Destination(route.host, (host,), lane=f"{route.host} [{route.address}]:{route.port}")
+def _routed(route: Route, found: Sequence[str] = ()) -> Destination:
+    """What a route says; the addresses are its own, or those that were found for its host."""
+    addresses = (str(route.address),) if route.address else _by_turns(found)
+    host = Host(route.host, addresses, route.port)
+    where = f"[{route.address}]" if route.address else ""
+    assurance = "" if route.tls == "shaping" else f"route {route.tls} {route.user or ''}"
+    return Destination(route.host, (host,), f"{route.host} {where}:{route.port}", assurance, route)
+
+
+def _by_turns(addresses: Sequence[str]) -> tuple[str, ...]:
+    """The families in turns, so that a broken one costs one attempt; IPv4 first, where senders are known longer."""
+    families = [[each for each in addresses if (":" in each) is is_v6] for is_v6 in (False, True)]
+    mixed = (address for pair in zip_longest(*families) for address in pair if address)
+    return tuple(mixed)[:_MAX_ADDRESSES]
 
 
 def _dns_trouble(what: str, error: DNSException) -> SmtpReply:

@@ -146,6 +146,7 @@ class Peer:
         self.pipelining = options.pop("pipelining", True)
         self.options = options
         self.mails = []
+        self.names = []
         self.connections = 0
         self.open = 0
         self.most_open = 0
@@ -213,6 +214,7 @@ class _PeerHandler:
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802
         session.host_name = hostname
+        self.peer.names.append(hostname)
         said = self.answer("EHLO", server, "")
         offers = [line for line in responses if "AUTH" not in line]
         if self.peer.pipelining:

@@ -1,0 +1,136 @@
+"""What becomes of a message after an attempt: its result is made durable together with its log record.
+
+A positive answer ends it; a permanent refusal ends it with a notice or a dead letter; everything else tries again
+until it is too old. A refusal before there was a session speaks of us and not of the recipient, so it only defers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
+from mta.delivery.lane import Way
+from mta.delivery.returns import Failure, Returns
+from mta.events.instants import SECOND
+from mta.events.reply import SmtpReply
+from mta.metrics import MtaMetrics
+from mta.queue.entries import LogRecord
+from mta.queue.message import Clock, Message
+from mta.queue.schedule import RetryPolicy
+from mta.queue.spool import Spool
+
+__all__ = ["Result", "Results", "told_pause"]
+
+_BUSY_PAUSE = 0.02
+_LONGEST_TOLD = 3600
+_TOO_OLD = internal_reply(551, "the message waited too long", "5.4.7")
+_TOLD = re.compile(
+    r"(?:try|retry|come back|again|wait|greylist\w*|throttled)[^.;]{0,60}?"
+    r"\b(\d{1,5})\s*(s|sec|second|m|min|minute|h|hour)s?\b",
+    re.IGNORECASE,
+)
+_UNIT = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt came to. `refused` says that it ended before there was a session: no verdict on the recipient."""
+
+    reply: SmtpReply
+    way: Way | None = None
+    hop: Hop | None = None
+    refused: bool = False
+
+
+def told_pause(reply: SmtpReply) -> int | None:
+    """For how many seconds a temporary refusal asks to be left alone, if it does; at most an hour is believed."""
+    found = _TOLD.search(reply.text) if reply.is_transient and not reply.text.startswith(INTERNAL) else None
+    return min(int(found[1]) * _UNIT[found[2][0].lower()], _LONGEST_TOLD) if found else None
+
+
+@dataclass(slots=True)
+class Results:
+    """Writes results. `on_postponed` hears of messages that are to be tried again, `on_reply` of refusals."""
+
+    spool: Spool
+    recorder: Recorder
+    metrics: MtaMetrics
+    returns: Returns
+    policy: RetryPolicy
+    clock: Clock
+    source: random.Random
+    pool_name: Callable[[Mapping[str, str]], str]
+    """The egress pool of a message with those labels."""
+    on_postponed: Callable[[Sequence[Message]], None]
+    on_reply: Callable[[Way, Message, SmtpReply], None] = lambda _way, _message, _reply: None
+
+    async def begin(self, message: Message) -> None:
+        """Take the message for an attempt."""
+        while message.busy:  # noqa: ASYNC110 - compaction is copying it; an Event per message costs more than it saves
+            await asyncio.sleep(_BUSY_PAUSE)
+        message.busy = True
+
+    async def conclude(self, message: Message, result: Result, body: bytes | None = None) -> None:
+        """Keep the result of an attempt."""
+        reply, now = result.reply, self.clock()
+        code = reply.code or 0
+        local = reply.text.startswith(INTERNAL)
+        if code // 100 == 2:
+            self.metrics.attempted("delivered")
+            await self.spool.finish(message, [self._record("Delivery", message, now, result)])
+            return
+        if result.way is not None:
+            self.on_reply(result.way, message, reply)
+        if code >= 500 and not result.refused:
+            self.metrics.attempted("local" if local else "bounced")
+            host = result.hop.name if result.hop else ""
+            await self.returns.give_up(message, Failure("bounced", reply, host), body)
+            await self.spool.finish(message, [self._record("Bounce", message, now, result)])
+        else:
+            self.metrics.attempted("local" if local else "deferred")
+            await self._defer(message, now, result, body)
+
+    async def _defer(self, message: Message, now: int, result: Result, body: bytes | None) -> None:
+        records = [self._record("TransientFailure", message, now, result)]
+        attempts = message.attempts + 1
+        due = now + max(self.policy.delay(attempts, self.source), (told_pause(result.reply) or 0) * SECOND)
+        if due < self.policy.expires(message.envelope.received_at):
+            await self.spool.postpone(message, due, records)
+            self.on_postponed([message])
+            return
+        host = result.hop.name if result.hop else ""
+        await self.returns.give_up(message, Failure("expired", result.reply, host), body)
+        records.append(self.recorder.expiration(message, now, attempts=attempts, last_answer=str(result.reply)))
+        await self.spool.finish(message, records)
+
+    def is_too_old(self, message: Message) -> bool:
+        """Whether the message has waited longer than it may."""
+        return self.clock() >= self.policy.expires(message.envelope.received_at)
+
+    async def expire(self, message: Message, last: SmtpReply | None = None) -> None:
+        """Give up a message that is too old."""
+        now = self.clock()
+        await self.returns.give_up(message, Failure("expired", last or _TOO_OLD))
+        answer = str(last) if last else ""
+        record = self.recorder.expiration(message, now, attempts=message.attempts, last_answer=answer)
+        await self.spool.finish(message, [record])
+
+    async def give_up(self, message: Message, reason: str) -> None:
+        """End a message as ordered, unless an attempt is under way or it has ended."""
+        if message.busy or message.id not in self.spool.messages:
+            return
+        message.busy = True
+        record = self.recorder.admin_bounce(message, self.clock(), reason)
+        await self.spool.finish(message, [record])
+
+    def _record(self, kind: Outcome, message: Message, now: int, result: Result) -> LogRecord:
+        site = result.way.destination.site if result.way else None
+        source = result.way.source.name if result.way else None
+        pool = self.pool_name(message.envelope.meta)
+        return self.recorder.attempt(
+            kind, message, now, result.reply, site=site, hop=result.hop, source=source, pool=pool
+        )
