@@ -1,81 +1,43 @@
-"""From an event to the row that is stored: pseudonyms, provider and bounce class are assigned here, once, at load.
+"""From a keyed event to the row that is stored: provider, bounce class and reply template are assigned here, once.
 
-Readers of logs know nothing of keys or classes; the owner of the store decides both, so that every road agrees.
+Readers of logs know nothing of classes; the owner of the store decides them, so that every road agrees. What needs
+Python (the provider map, the classifier, templates) is asked once for each distinct question of a batch; columns do the
+rest. `keyed` (analytics/staging.py) becomes `fresh`, which has the columns of the table `event` and a few more that
+only the loader needs: `record`, `original_message_id`, `original_unit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 
-from mta.events.address import canonical_domain, split_address
-from mta.events.event import Event, EventType, Origin
+import duckdb
+
+from analytics.staging import ATTEMPTS
+from mta.events.address import mask_addresses
+from mta.events.event import EventType
 from mta.events.provider import Provider, ProviderMap
-from mta.events.pseudonym import Keyring, event_id
-from mta.events.reply import SmtpReply, next_queue_id
+from mta.events.pseudonym import Keyring
+from mta.events.reply import EnhancedStatus, SmtpReply
 from mta.events.taxonomy import Taxonomy
 from mta.events.template import Template, templatize
 
-__all__ = ["EVIDENCE", "STAGED", "Enricher", "ReplyJudge", "Verdict"]
+__all__ = ["EVIDENCE", "VERBATIM", "Enricher", "ReplyJudge", "Verdict"]
 
 EVIDENCE = {"none": 0, "mx-domain": 1, "learned": 2, "mx": 3, "domain": 4}
 """How sure a provider is; the surest evidence that a unit has seen names its provider."""
 
-STAGED: Mapping[str, str] = {
-    "record": "UINTEGER",
-    "event_id": "VARCHAR",
-    "unit_id": "UBIGINT",
-    "message_key": "UBIGINT",
-    "recipient_hash": "UBIGINT",
-    "time": "BIGINT",
-    "type": "VARCHAR",
-    "origin": "VARCHAR",
-    "direction": "VARCHAR",
-    "attempt": "INTEGER",
-    "ordinal": "UINTEGER",
-    "created": "BIGINT",
-    "node": "VARCHAR",
-    "mta": "VARCHAR",
-    "queue_id": "VARCHAR",
-    "domain": "VARCHAR",
-    "provider": "VARCHAR",
-    "provider_group": "VARCHAR",
-    "gateway": "VARCHAR",
-    "evidence": "UTINYINT",
-    "sender_domain": "VARCHAR",
-    "message_id": "VARCHAR",
-    "size": "UBIGINT",
-    "code": "INTEGER",
-    "enhanced": "VARCHAR",
-    "phase": "VARCHAR",
-    "template_id": "UBIGINT",
-    "parameters": "VARCHAR[]",
-    "bounce_class": "VARCHAR",
-    "bounce_group": "VARCHAR",
-    "severity": "VARCHAR",
-    "rule": "VARCHAR",
-    "peer_host": "VARCHAR",
-    "peer_ip": "VARCHAR",
-    "source": "VARCHAR",
-    "source_ip": "VARCHAR",
-    "pool": "VARCHAR",
-    "tenant": "VARCHAR",
-    "campaign": "VARCHAR",
-    "dkim_domain": "VARCHAR",
-    "tls_version": "VARCHAR",
-    "feedback_type": "VARCHAR",
-    "successor_id": "VARCHAR",
-    "original_message_id": "VARCHAR",
-    "original_unit": "UBIGINT",
-}
-"""Columns of a staged row, in the order in which `Enricher.row` gives them. Instants are microseconds."""
+VERBATIM = Template("{text}")
+"""The template of whatever is no failure: its one parameter is the reply, addresses masked. Nobody groups by those."""
 
 _LONGEST_REPLY = 2048
-_CACHED = 50_000
 _LONGEST = 512
 """Characters kept of any free text of a record: enough for names and ids, a bound for what is hostile."""
+
+_FAILURES = ", ".join(f"'{one}'" for one in EventType if one.is_failure)
+_MX_HOST = f"CASE WHEN type IN ({ATTEMPTS}) THEN coalesce(peer_host, '') ELSE '' END"
 
 
 class Verdict(Protocol):
@@ -101,132 +63,112 @@ class ReplyJudge(Protocol):
         provider: str | None = None,
         peer: str | None = None,
         type: EventType | None = None,  # noqa: A002
+        phase: str | None = None,
     ) -> Verdict: ...
 
 
 @dataclass(slots=True)
 class Enricher:
-    """Builds staged rows. Holds the map of domains to providers that was learned from the MX actually used."""
+    """Knows providers, classes and templates. Holds the map of domains to providers learned from the MX really used."""
 
     keyring: Keyring
     providers: ProviderMap
     taxonomy: Taxonomy
     judge: ReplyJudge
-    learned: dict[str, Provider] = field(default_factory=dict)
     own_networks: Sequence[IPv4Network | IPv6Network] = ()
     """Where the fleet's own hops are: content filters, relays, other nodes."""
-    _known: dict[str, Template] = field(default_factory=dict)
-    _met: dict[int, str] = field(default_factory=dict)
+    learned: dict[str, Provider] = field(default_factory=dict)
 
-    def row(self, record: int, event: Event) -> tuple[Any, ...]:
-        """One row in the order of `STAGED`."""
-        if event.peer_ip is not None and event.type.is_attempt and self._is_own(event.peer_ip):
-            event = _to_own_hop(event)
-        recipient = event.recipient
-        unit = self.keyring.unit_id(event.node, event.queue_id, recipient)
-        about = event.original_recipient or recipient
-        domain = canonical_domain(split_address(about)[1])[:255]
-        provider, evidence = self._provider(domain, event.peer_host if event.type.is_attempt else None)
-        verdict = self._verdict(event, provider)
-        reply = event.reply
-        template = self._template(reply.text, about if event.type.is_failure else None) if reply else None
-        return (
-            record,
-            event_id(unit, event).hex(),
-            unit,
-            self.keyring.message_key(event.node, event.queue_id),
-            self.keyring.recipient_hash(about) if about else None,
-            event.time,
-            event.type.value,
-            event.origin.value,
-            event.direction.value,
-            event.attempt,
-            event.ordinal,
-            event.created,
-            event.node,
-            event.mta,
-            event.queue_id,
-            domain,
-            provider.name,
-            provider.group,
-            provider.gateway,
-            evidence,
-            canonical_domain(split_address(event.sender)[1])[:255] if event.sender else event.sender,
-            _cut(event.message_id),
-            event.size,
-            reply.code if reply is not None else None,
-            str(reply.enhanced) if reply is not None and reply.enhanced is not None else None,
-            reply.phase if reply is not None else None,
-            template.id if template is not None else None,
-            list(template.parameters) if template is not None and template.parameters else None,
-            *verdict,
-            _cut(event.peer_host),
-            _cut(event.peer_ip),
-            _cut(event.source),
-            _cut(event.source_ip),
-            _cut(event.pool),
-            _cut(event.tenant),
-            _cut(event.campaign),
-            _cut(event.dkim_domain),
-            event.tls_version,
-            event.feedback_type,
-            event.successor_id,
-            _cut(event.original_message_id),
-            event.original_unit,
+    def enrich(self, con: duckdb.DuckDBPyConnection) -> dict[int, str]:
+        """Make `fresh` of `keyed`; ids and texts of the templates met."""
+        self._decide_providers(con)
+        templates = self._judge_replies(con)
+        con.execute(_FRESH, {"verbatim": VERBATIM.id})
+        return templates
+
+    def _decide_providers(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Make `decided`: the provider of each domain and MX host that occur together."""
+        asked = con.execute(f"SELECT DISTINCT domain, {_MX_HOST} FROM keyed").fetchall()
+        found = [(domain, mx_host, *self._provider(domain, mx_host)) for domain, mx_host in asked]
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE decided (domain VARCHAR, mx_host VARCHAR, provider VARCHAR, "
+            "provider_group VARCHAR, gateway VARCHAR, evidence UTINYINT)"
         )
+        appender = con.appender("decided")
+        appender.append_rows(found)
+        appender.flush()
 
-    def _is_own(self, address: str) -> bool:
-        return bool(self.own_networks) and any(ip_address(address) in network for network in self.own_networks)
-
-    def take_templates(self) -> dict[int, str]:
-        """Ids and texts of the templates met since the last call."""
-        met, self._met = self._met, {}
-        return met
-
-    def _provider(self, domain: str, mx_host: str | None) -> tuple[Provider, int]:
-        found = self.providers.lookup(domain, mx_host)
+    def _provider(self, domain: str, mx_host: str) -> tuple[Any, ...]:
+        found = self.providers.lookup(domain, mx_host or None)
         evidence = EVIDENCE[found.evidence]
-        if evidence >= EVIDENCE["mx"]:
-            return found, evidence
-        known = self.learned.get(domain)
-        return (known, EVIDENCE["learned"]) if known is not None else (found, evidence)
+        if evidence < EVIDENCE["mx"] and domain in self.learned:
+            found, evidence = self.learned[domain], EVIDENCE["learned"]
+        return (found.name, found.group, found.gateway, evidence)
 
-    def _verdict(self, event: Event, provider: Provider) -> tuple[str | None, ...]:
-        if not event.type.is_failure:
-            return (None, None, None, None)
-        if event.bounce_class is not None:
-            given = self.taxonomy.get(event.bounce_class) or self.taxonomy["unknown"]
-            return (given.name, given.group, given.severity, "as-recorded")
-        verdict = self.judge.classify(
-            event.reply if event.reply is not None else SmtpReply(None),
-            provider=provider.name,
-            peer=event.peer_host,
-            type=event.type,
+    def _judge_replies(self, con: duckdb.DuckDBPyConnection) -> dict[int, str]:
+        """Make `judged`: class and template of each failure. Other replies that name somebody are masked there, too."""
+        rows = con.execute(
+            f"SELECT k.rowid, type, text, code, enhanced, phase, peer_host, bounce_class, provider, about "
+            f"FROM keyed k JOIN decided d ON d.domain = k.domain AND d.mx_host = {_MX_HOST} "
+            f"WHERE type IN ({_FAILURES}) OR contains(text, '@')"
+        ).fetchall()
+        templates = {VERBATIM.id: VERBATIM.text}
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE judged (row BIGINT, template_id UBIGINT, parameters VARCHAR[], "
+            "bounce_class VARCHAR, bounce_group VARCHAR, severity VARCHAR, rule VARCHAR)"
         )
-        return (verdict.bounce_class, verdict.group, verdict.severity, verdict.rule)
+        appender = con.appender("judged")
+        appender.append_rows(self._judged(row, templates) for row in rows)
+        appender.flush()
+        return templates
 
-    def _template(self, text: str, recipient: str | None) -> Template | None:
-        """Only a failure names its recipient, so that what providers say on success can be looked up by its text."""
+    def _judged(self, row: tuple[Any, ...], templates: dict[int, str]) -> tuple[Any, ...]:
+        number, type_name, text, code, enhanced, phase, peer, given, provider, about = row
+        event_type = EventType(type_name)
+        if not event_type.is_failure:
+            return (number, VERBATIM.id, [mask_addresses(text[:_LONGEST_REPLY])], None, None, None, None)
+        reply = SmtpReply(code, EnhancedStatus.parse(enhanced) if enhanced else None, text or "")
+        verdict = self._verdict(reply, event_type, given, provider=provider, peer=peer, phase=phase)
         if not text:
-            return None
-        template = self._known.get(text) if recipient is None else None
-        if template is None:
-            template = templatize(text[:_LONGEST_REPLY], recipient=recipient)
-            if recipient is None:
-                self._known[text] = template
-                if len(self._known) > _CACHED:
-                    self._known.clear()
-        self._met[template.id] = template.text
-        return template
+            return (number, None, None, *verdict)
+        template = templatize(text[:_LONGEST_REPLY], recipient=about or None)
+        templates[template.id] = template.text
+        return (number, template.id, list(template.parameters) or None, *verdict)
+
+    def _verdict(
+        self,
+        reply: SmtpReply,
+        event_type: EventType,
+        given: str | None,
+        *,
+        provider: str,
+        peer: str | None,
+        phase: str | None,
+    ) -> tuple[str, str, str, str]:
+        if given is not None:
+            known = self.taxonomy.get(given) or self.taxonomy["unknown"]
+            return (known.name, known.group, known.severity, "as-recorded")
+        found = self.judge.classify(reply, provider=provider, peer=peer, type=event_type, phase=phase)
+        return (found.bounce_class, found.group, found.severity, found.rule)
 
 
-def _to_own_hop(event: Event) -> Event:
-    """An attempt at a host of ours: success hands the mail on, failure is our own doing and no provider's word."""
-    if event.type is not EventType.DELIVERY:
-        return replace(event, origin=Origin.LOCAL, peer_host=None)
-    named = next_queue_id(event.reply.text) if event.reply is not None else None
-    return replace(event, type=EventType.TRANSFER_OUT, successor_id=event.successor_id or named)
+def _cut(*columns: str) -> str:
+    return ", ".join(f"left({column}, {_LONGEST}) AS {column}" for column in columns)
 
 
-def _cut(text: str | None) -> str | None:
-    return text[:_LONGEST] if text is not None else None
+_FRESH = f"""
+    CREATE OR REPLACE TEMP TABLE fresh AS
+    SELECT record, event_id, unit_id, message_key, recipient_hash, make_timestamp(time) AS time,
+           type::event_type AS type, origin::event_origin AS origin, direction::mail_direction AS direction,
+           least(attempt, 65535)::USMALLINT AS attempt, ordinal::UINTEGER AS ordinal,
+           make_timestamp(created) AS created, node, mta, queue_id, k.domain, provider, provider_group, gateway,
+           evidence, sender_domain, {_cut("message_id")}, least(size, 4294967295)::UINTEGER AS size, code, enhanced,
+           phase, coalesce(j.template_id, CASE WHEN text <> '' THEN $verbatim::UBIGINT END) AS template_id,
+           CASE WHEN j.row IS NOT NULL THEN j.parameters WHEN text <> '' THEN [left(text, {_LONGEST_REPLY})] END
+               AS parameters,
+           j.bounce_class, j.bounce_group, j.severity, j.rule,
+           {_cut("peer_host", "peer_ip", "source", "source_ip", "pool", "tenant", "campaign", "dkim_domain")},
+           tls_version, feedback_type, successor_id, {_cut("original_message_id")}, original_unit
+    FROM keyed k JOIN decided d ON d.domain = k.domain AND d.mx_host = {_MX_HOST}
+    LEFT JOIN judged j ON j.row = k.rowid
+"""

@@ -2,9 +2,9 @@
 
 The order inside the transaction:
 
-1. stage the rows; drop those whose `event_id` is already stored (looked up only in the batch's own time range, because
-   a duplicate has its original's event time) or repeated in the batch;
-2. append what is new to `event`;
+1. tell the events and key them (`analytics/staging.py`); drop those whose `event_id` is already stored (looked up only
+   in the batch's own time range, because a duplicate has its original's event time) or repeated in the batch;
+2. enrich what is new (`analytics/enrich.py`) and append it to `event`;
 3. merge it into `unit` and append the difference to `rollup`;
 4. attribute late bounces and complaints to the units they are about, which is a merge like any other;
 5. bump the counters, keep quarantine, move watermarks and checkpoints;
@@ -13,17 +13,18 @@ The order inside the transaction:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import duckdb
 
 from analytics import counters, hops, steps
-from analytics.enrich import EVIDENCE, STAGED, Enricher
+from analytics.enrich import EVIDENCE, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
+from analytics.staging import hand_to_own_hops, key, tell
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
@@ -31,9 +32,6 @@ from mta.events.provider import Provider
 from mta.events.pseudonym import Keyring
 
 __all__ = ["Loader"]
-
-_OF_REPORTS = ("original_message_id", "original_unit")
-_DIRECT = [name for name in STAGED if name not in {"record", "time", "created", *_OF_REPORTS}]
 
 
 class Loader:
@@ -47,8 +45,7 @@ class Loader:
         self._templates: set[int] = set()
         self.identity_broken = 0
         """By how many recipients the counting identity failed after the last load."""
-        columns = ", ".join(f"{name} {sql_type}" for name, sql_type in STAGED.items())
-        con.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns})")
+        self._stored = _columns_of_event(con)
         self._remember()
 
     @property
@@ -66,7 +63,6 @@ class Loader:
         except BaseException:
             with suppress(duckdb.TransactionException):  # a commit that failed has ended the transaction already
                 con.rollback()
-            con.execute("DELETE FROM staged")
             self._remember()
             raise
         return receipt
@@ -81,11 +77,15 @@ class Loader:
 
     def _apply(self, batch: Batch, now: int) -> Receipt:
         con = self._con
-        stored = events = staged = 0
+        stored = events = told = 0
         if batch.records:
-            staged = self._stage(batch)
-            stored, events = self._store_new(now)
+            told = tell(con, batch.records)
+            hand_to_own_hops(con, self._enricher.own_networks)
+            key(con, self.keyring)
+            self._forget_known()
+            stored, events = con.execute("SELECT count(DISTINCT record), count(*) FROM keyed").fetchall()[0]
             if events:
+                self._store_new(now)
                 self._name_providers()
                 self._update_units()
                 self._learn()
@@ -93,7 +93,6 @@ class Loader:
                 steps.count_outcomes(con, "fresh")
                 self._watermarks(now)
                 self.identity_broken = broken_at_load(con)
-            con.execute("DELETE FROM staged")
         quarantined = self._quarantine(batch.quarantined, now)
         receipt = Receipt(
             received=batch.received,
@@ -102,47 +101,41 @@ class Loader:
             quarantined=quarantined,
             ignored=sum(batch.ignored.values()),
             events_stored=events,
-            events_duplicate=staged - events,
+            events_duplicate=told - events,
         )
         self._account(batch, receipt)
         self._checkpoint(batch.checkpoints, now)
         return receipt
 
-    def _stage(self, batch: Batch) -> int:
-        row = self._enricher.row
-        appender = self._con.appender("staged")
-        count = 0
-        for number, events in enumerate(batch.records):
-            for event in events:
-                appender.append_row(*row(number, event))
-                count += 1
-        appender.flush()
-        return count
-
-    def _store_new(self, now: int) -> tuple[int, int]:
-        """Fill `fresh` (temporary) with what was never seen, append it; records and events that are new."""
+    def _forget_known(self) -> None:
+        """Take out of `keyed` what is stored already, and what the batch says twice."""
         con = self._con
-        low, high = con.execute("SELECT min(time), max(time) FROM staged").fetchall()[0]
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE fresh AS "
-            f"SELECT record, {', '.join(_DIRECT)}, make_timestamp(time) AS time, make_timestamp(created) AS created, "
-            f"{', '.join(_OF_REPORTS)} FROM staged WHERE event_id::UUID NOT IN "
-            "(SELECT event_id FROM event WHERE time BETWEEN make_timestamp(?) AND make_timestamp(?)) "
-            "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record) = 1",
-            [low, high],
-        )
-        columns = ", ".join(_DIRECT)
-        con.execute(
-            f"INSERT INTO event (time, created, loaded_at, key_epoch, {columns}) "
-            f"SELECT time, created, make_timestamp(?), ?, {columns} FROM fresh",
-            [now, self._enricher.keyring.epoch],
-        )
-        self._store_templates(now)
-        stored, events = con.execute("SELECT count(DISTINCT record), count(*) FROM fresh").fetchall()[0]
-        return stored, events
+        known = con.execute(
+            "CREATE OR REPLACE TEMP TABLE known AS SELECT event_id FROM event WHERE time BETWEEN "
+            "(SELECT make_timestamp(min(time)) FROM keyed) AND (SELECT make_timestamp(max(time)) FROM keyed) "
+            "AND event_id IN (SELECT event_id FROM keyed)"
+        ).fetchall()[0][0]
+        if known:
+            con.execute("DELETE FROM keyed WHERE event_id IN (FROM known)")
+        twice = "SELECT event_id FROM keyed GROUP BY event_id HAVING count(*) > 1"
+        if con.execute(f"SELECT count(*) FROM ({twice})").fetchall()[0][0]:
+            con.execute(
+                f"DELETE FROM keyed WHERE rowid IN (SELECT rowid FROM keyed WHERE event_id IN ({twice}) "
+                "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY record, rowid) > 1)"
+            )
 
-    def _store_templates(self, now: int) -> None:
-        unseen = {key: text for key, text in self._enricher.take_templates().items() if key not in self._templates}
+    def _store_new(self, now: int) -> None:
+        """Make `fresh` of `keyed` and append it to `event`."""
+        con = self._con
+        self._store_templates(self._enricher.enrich(con), now)
+        columns = ", ".join(self._stored)
+        con.execute(
+            f"INSERT INTO event (loaded_at, key_epoch, {columns}) SELECT make_timestamp(?), ?, {columns} FROM fresh",
+            [now, self.keyring.epoch],
+        )
+
+    def _store_templates(self, met: Mapping[int, str], now: int) -> None:
+        unseen = {number: text for number, text in met.items() if number not in self._templates}
         if unseen:
             self._con.execute(
                 "INSERT INTO reply_template SELECT unnest(?::UBIGINT[]), unnest(?::VARCHAR[]), make_timestamp(?) "
@@ -316,6 +309,14 @@ class Loader:
                 "changed_at = excluded.changed_at",
                 [point.source, point.offset, point.path, point.finished, now],
             )
+
+
+def _columns_of_event(con: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """The columns of the table `event` that `fresh` fills."""
+    columns = con.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'event' AND schema_name = 'main'"
+    )
+    return tuple(name for (name,) in columns.fetchall() if name not in {"loaded_at", "key_epoch"})
 
 
 # The ladder of METRICS.md rule 2: by the unit that a signed return path names; else by Message-ID (and recipient, where

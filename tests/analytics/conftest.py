@@ -36,6 +36,7 @@ class CodeJudge:
         provider: str | None = None,
         peer: str | None = None,
         type: EventType | None = None,  # noqa: A002
+        phase: str | None = None,
     ) -> Verdict:
         name = {421: "rate_limited", 452: "mailbox_full", 550: "bad_mailbox", 554: "ip_blocklisted"}.get(
             reply.code or 0, "unknown"
