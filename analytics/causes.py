@@ -1,4 +1,4 @@
-"""What changed when bounces rose: which tenant, campaign, source or domain carries the excess, and what it was told.
+"""What changed when bounces rose: which tenant, campaign, source or domain carries the excess.
 
 Pure: counts before and since in, a ranking out. The excess of a value is its bounces beyond what it would have had at
 the rate of before; its share is of the excess of its whole dimension, so shares of one dimension add up to 1. A value
@@ -12,17 +12,19 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Cause", "Tally", "rank_causes"]
+__all__ = ["Cause", "Tally", "explaining", "rank_causes", "shares"]
 
 _LEAST_SHARE = 0.5
 """A value that carries less of the excess explains too little."""
+_LEAST_LIFT = 1.2
+"""A value whose share of the excess is not this many times its share of the mail merely carries the mail."""
 _PSEUDO_MAILS = 50.0
 """Mails for which the rate of the whole counts in the rate of a value before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Terminal outcomes with one value of one dimension, before the change and since."""
+    """Terminal outcomes with one value of one dimension, before the change and since. The value "" is never named."""
 
     dimension: str
     value: str
@@ -41,31 +43,45 @@ class Cause:
     share: float
     mail_share: float
     excess: float
-    reply: str | None = None
+
+    @property
+    def information(self) -> float:
+        """What the value tells about where the excess is, in nats: its share times the logarithm of the lift."""
+        if self.share <= 0.0 or self.mail_share <= 0.0:
+            return 0.0
+        return self.share * math.log(self.share / self.mail_share)
 
 
 def rank_causes(tallies: Iterable[Tally], limit: int = 5) -> list[Cause]:
     """The values that explain the excess, the best first: at most one of each dimension, none if nothing stands out.
 
-    Ranked by the information that the value gives about where the excess is: its share times the logarithm of share
-    over share of mail. Where several say the same, as a tenant with one campaign, the order of `tallies` decides.
+    Ranked by information. Where several say the same, as a tenant with one campaign, the order of `tallies` decides.
     """
+    best: dict[str, Cause] = {}
+    for cause in explaining(tallies):
+        if cause.dimension not in best or cause.information > best[cause.dimension].information:
+            best[cause.dimension] = cause
+    return sorted(best.values(), key=lambda cause: -round(cause.information, 2))[:limit]
+
+
+def explaining(tallies: Iterable[Tally]) -> list[Cause]:
+    """Every value that carries most of the excess of its dimension, and much more of it than of the mail."""
+    return [
+        cause
+        for cause in shares(tallies)
+        if cause.value and cause.share >= _LEAST_SHARE and cause.share >= _LEAST_LIFT * cause.mail_share
+    ]
+
+
+def shares(tallies: Iterable[Tally]) -> list[Cause]:
+    """Every value with its share of the excess, in the order of `tallies`; nothing where a dimension has no excess."""
     dimensions: dict[str, list[Tally]] = {}
     for tally in tallies:
         dimensions.setdefault(tally.dimension, []).append(tally)
-    found = [best for group in dimensions.values() if (best := _best(group)) is not None]
-    return sorted(found, key=lambda cause: -round(_information(cause), 2))[:limit]
+    return [cause for group in dimensions.values() for cause in _of_dimension(group)]
 
 
-def _best(group: list[Tally]) -> Cause | None:
-    causes = _causes(group)
-    best = max(causes, key=_information, default=None)
-    if best is None or best.share < _LEAST_SHARE or best.share < 1.2 * best.mail_share:
-        return None
-    return best
-
-
-def _causes(group: list[Tally]) -> list[Cause]:
+def _of_dimension(group: list[Tally]) -> list[Cause]:
     sent_before, sent = sum(tally.sent_before for tally in group), sum(tally.sent for tally in group)
     rate = sum(tally.bounced_before for tally in group) / sent_before if sent_before else 0.0
     excess: Mapping[str, float] = {tally.value: max(0.0, _excess(tally, rate)) for tally in group}
@@ -81,9 +97,3 @@ def _causes(group: list[Tally]) -> list[Cause]:
 def _excess(tally: Tally, rate: float) -> float:
     usual = (tally.bounced_before + rate * _PSEUDO_MAILS) / (tally.sent_before + _PSEUDO_MAILS)
     return tally.bounced - usual * tally.sent
-
-
-def _information(cause: Cause) -> float:
-    if cause.share <= 0.0 or cause.mail_share <= 0.0:
-        return 0.0
-    return cause.share * math.log(cause.share / cause.mail_share)

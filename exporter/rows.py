@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analytics.incidents import Incident
+from analytics.incidents.journal import as_json
 from analytics.latency import Latency
 from analytics.rates import COUNTS, RateRow
 from analytics.reasons import Reason
@@ -53,15 +54,7 @@ def reason_rows(reasons: list[Reason]) -> list[dict[str, Any]]:
 
 def incident_rows(incidents: list[Incident]) -> list[dict[str, Any]]:
     """Incidents; `closed` is null while one is open."""
-    return [
-        {
-            **asdict(incident),
-            "began": format_instant(incident.began),
-            "opened": format_instant(incident.opened),
-            "closed": None if incident.closed is None else format_instant(incident.closed),
-        }
-        for incident in incidents
-    ]
+    return [as_json(incident) for incident in incidents]
 
 
 def traced_row(found: Traced) -> dict[str, Any]:

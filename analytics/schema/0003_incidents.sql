@@ -29,7 +29,7 @@ CREATE TABLE incident (
     numerator       BIGINT    NOT NULL,
     denominator     BIGINT    NOT NULL,
     signals         VARCHAR   NOT NULL,    -- list: every series that showed it
-    causes          VARCHAR   NOT NULL,    -- list, the best first
+    findings        VARCHAR   NOT NULL,    -- object: causes, replies, advice
     told_at         TIMESTAMP,             -- when somebody was last notified; NULL while nobody was
     acknowledged_at TIMESTAMP,
     acknowledged_by VARCHAR

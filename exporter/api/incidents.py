@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from analytics.incidents import find_incidents
+from analytics.incidents import replay
 from exporter.api.backend import Backend
 from exporter.api.parameters import Moment
 from exporter.rows import incident_rows
@@ -24,6 +24,6 @@ def routes(backend: Backend) -> APIRouter:
         """Bounce spikes that were open since then, the latest first, with what changed; the last week unless told."""
         start = backend.store.clock() - 7 * DAY if since is None else from_datetime(since)
         end = None if until is None else from_datetime(until)
-        return incident_rows(find_incidents(backend.store, since=start, until=end))
+        return incident_rows(replay(backend.store, since=start, until=end))
 
     return router

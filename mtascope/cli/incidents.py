@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from analytics.incidents import find_incidents
+from analytics.incidents import replay
 from exporter.rows import incident_rows
 from mta.events.instants import format_instant
 from mtascope.output import data_option, emit, json_option
@@ -36,7 +36,7 @@ def command(since: str, until: str | None, data_dir: str | None, config: str | N
         load_settings(config, data_dir),
         "/v1/incidents",
         {"since": format_instant(start), "until": None if end is None else format_instant(end)},
-        lambda store: incident_rows(find_incidents(store, since=start, until=end)),
+        lambda store: incident_rows(replay(store, since=start, until=end)),
     )
     if as_json:
         emit(rows)
@@ -45,6 +45,10 @@ def command(since: str, until: str | None, data_dir: str | None, config: str | N
         click.echo(_sentence(row))
         for cause in row["causes"]:
             click.echo(f"    {cause['dimension']} {cause['value']}: {_cause(cause)}")
+        for reply in row["replies"]:
+            click.echo(f"    {_reply(reply)}")
+        for advice in row["advice"]:
+            click.echo(f"    -> {advice}")
     if not rows:
         click.echo(f"no bounce spike since {format_instant(start)}")
 
@@ -65,5 +69,9 @@ def _minute(stamp: str) -> str:
 
 
 def _cause(cause: dict[str, Any]) -> str:
-    said = f": {cause['reply']}" if cause["reply"] else ""
-    return f"{cause['share']:.0%} of the excess on {cause['mail_share']:.0%} of the mail{said}"
+    return f"{cause['share']:.0%} of the excess on {cause['mail_share']:.0%} of the mail"
+
+
+def _reply(reply: dict[str, Any]) -> str:
+    heard = "new" if reply["new"] else "more than usual"
+    return f"{reply['share']:.0%} {reply['bounce_class'] or 'unclassed'}, {heard}: {reply['text']}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.causes import Tally, _causes, rank_causes
+from analytics.causes import Tally, rank_causes, shares
 
 
 def test_the_tenant_with_the_excess_is_the_cause():
@@ -51,6 +51,6 @@ def test_shares_of_a_dimension_add_up(rows):
         Tally("tenant", str(number), before, min(before, bounced_before), sent, min(sent, bounced))
         for number, (before, bounced_before, sent, bounced) in enumerate(rows)
     ]
-    causes = _causes(tallies)
+    causes = shares(tallies)
     assert not causes or sum(cause.share for cause in causes) == pytest.approx(1.0)
     assert all(0 <= cause.share <= 1 for cause in rank_causes(tallies))

@@ -19,8 +19,9 @@ ROW = {
     "baseline": 0.009,
     "numerator": 412,
     "denominator": 1312,
-    "causes": [{"dimension": "campaign", "value": "spring", "share": 0.97, "mail_share": 0.12, "reply": "550 no"}],
+    "causes": [{"dimension": "campaign", "value": "spring", "share": 0.97, "mail_share": 0.12}],
 }
+REPLY = {"text": "550 no", "bounce_class": "bad_mailbox", "share": 0.8, "excess": 400.0, "new": True}
 
 
 def test_an_empty_store_has_no_incidents(tmp_path):
@@ -33,4 +34,5 @@ def test_a_person_reads_what_rose_since_when_and_who_carries_it():
         "gmail, tenant acme: 31.4% bounced instead of 0.9% (412 of 1312) since 2026-05-28 10:00Z, "
         "seen 2026-05-28 10:05Z, still open"
     )
-    assert incidents._cause(ROW["causes"][0]) == "97% of the excess on 12% of the mail: 550 no"
+    assert incidents._cause(ROW["causes"][0]) == "97% of the excess on 12% of the mail"
+    assert incidents._reply(REPLY) == "80% bad_mailbox, new: 550 no"
