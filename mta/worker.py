@@ -333,14 +333,6 @@ def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -
     return SignedReturns(settings.return_paths, keyring, ReturnPaths(keyring, settings.return_path_days), node)
 
 
-def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -> ReturnAddress:
-    if not settings.return_paths:
-        return own_sender
-    if keyring is None:
-        raise SettingsError("signed return paths need the installation's keyring", where="mta.return_paths")
-    return SignedReturns(settings.return_paths, keyring, ReturnPaths(keyring, settings.return_path_days), node)
-
-
 def _token(path: Path | None) -> str | None:
     if path is None:
         return None

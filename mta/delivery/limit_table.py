@@ -1,16 +1,14 @@
 """Rates and numbers of connections that all workers of a machine keep together, in one file that each of them maps.
 
 There is no coordinator that could die. A worker changes the table under an advisory lock on its file for some
-microseconds; the kernel drops the lock of a process that is killed. Each value is eight bytes that are written at
+microseconds; the kernel drops the lock of a process that is killed. Each value is a few bytes that are written at
 once, so a kill at any instant leaves a table that can be read.
 
 - A rate is one number, the theoretical arrival time of the generic cell rate algorithm, on the machine's monotonic
-clock. A
-  number that lies further ahead than the rate can have put it (after a reboot, or when a rate was changed) counts as
-  unused.
+  clock. A number that lies further ahead than the rate can have put it (after a reboot, or when a rate was changed)
+  counts as unused.
 - Connections are counted per worker. A worker holds the lock on a file of its own for as long as it lives; what is
-counted
-  for a worker whose lock is free is void. So nothing expires while its owner lives, and nothing outlives it.
+  counted for a worker whose lock is free is void. So nothing expires while its owner lives, and nothing outlives it.
 
 A worker that finds no room says that it wants some. Others then keep no more than their share: see `Hold.should_yield`.
 """
