@@ -12,7 +12,9 @@ What makes a document readable, in the order in which it is tried:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from xml.parsers import expat
 
 from dmarc.assembly import Assembly
@@ -21,6 +23,7 @@ from dmarc.encoding import as_utf8, clean_utf8
 from dmarc.errors import DamagedReport, ForbiddenMarkup, NotAReport
 from dmarc.grammar import DOCUMENT, FEEDBACK, RECORD, Node
 from dmarc.limits import Limits
+from dmarc.regular import RegularRecords
 from dmarc.reports import AggregateReport, Record
 from dmarc.salvage import split_records
 from mta.events.errors import LimitExceeded
@@ -29,6 +32,12 @@ __all__ = ["AggregateReader"]
 
 _STEP = 64 * 1024
 _BATCH = 500
+_RECORD = b"<record>"
+_RECORD_END = b"</record>"
+_BLANKS = b" \t\r\n"
+_TAG_AT_END = re.compile(rb"<[^<>]*>[ \t\r\n]*")
+_HELD = 32 * 1024
+"""Bytes that wait for the end of a record."""
 _NAMESPACES = frozenset({"", "urn:ietf:params:xml:ns:dmarc-2.0", "http://dmarc.org/dmarc-xml/0.1"})
 _IDENTITY = frozenset({"org_name", "report_id", "begin", "policy_domain"})
 
@@ -47,7 +56,14 @@ class AggregateReader:
         self._broken = False
         self._prefixes = frozenset({""})
         self._seen_feedback = False
+        self._regular = RegularRecords(self._assembly)
         self._fed = self._good_until = 0
+        self._pending = b""
+        """What the parser has seen since the last whole record."""
+        self._boundary = -1
+        """Where the tag begins that ended the last child of `feedback`."""
+        self._at_boundary = False
+        """Nothing but blanks has followed that tag: what comes next is a child of `feedback`."""
         self._begin_parser(DOCUMENT)
 
     @property
@@ -63,23 +79,56 @@ class AggregateReader:
     def read(self, chunks: Iterable[bytes]) -> Iterator[tuple[Record, ...]]:
         """Batches of records, as they are met."""
         stream = _steps(as_utf8(chunks, self.deviations))
-        pending = b""  # what follows the last whole record
+        held = b""
         for chunk in stream:
-            origin = self._fed - len(pending)
-            pending += chunk
-            whole = self._feed(chunk)
-            self._fed += len(chunk)
-            pending = pending[max(self._good_until - origin, 0) :]
+            held = self._take_regular(held + chunk)
+            while piece := self._next_piece(held):
+                held = held[len(piece) :]
+                if not self._advance(piece):
+                    yield from self._batch()
+                    yield from self._after_error(self._pending, chain((held,), stream))
+                    return
+                held = self._take_regular(held)
             yield from self._batch()
-            if not whole:
-                yield from self._after_error(pending, stream)
-                return
-            if len(pending) > self._limits.token:
-                raise LimitExceeded(f"a record or tag of more than {self._limits.token} bytes")
-        if not self._feed(b"", final=True):
+        if not (self._advance(held) and self._feed(b"", final=True)):
             self.deviations.note(Deviation.XML_CUT)
-            yield from self._salvage(pending, iter(()))
+            yield from self._salvage(self._pending, iter(()))
+        yield from self._batch()
         self._judge()
+
+    def _next_piece(self, held: bytes) -> bytes:
+        """What the parser is to see next: up to where a regular record may begin; b"" where that is not yet to be seen.
+
+        Where one begins and is not whole yet, it waits for the rest, unless it is longer than regular ones are.
+        """
+        at = held.find(_RECORD)
+        if at >= 0 and not held[:at].strip(_BLANKS):
+            if self._at_boundary and len(held) < _HELD and _RECORD_END not in held:
+                return b""
+            at = held.find(_RECORD, at + 1)
+        return held if at < 0 else held[:at]
+
+    def _advance(self, piece: bytes) -> bool:
+        """Give the parser a piece; False where it stops being XML."""
+        start = self._fed
+        origin = start - len(self._pending)
+        self._pending += piece
+        whole = self._feed(piece)
+        self._fed += len(piece)
+        self._pending = self._pending[max(self._good_until - origin, 0) :]
+        self._at_boundary = self._boundary >= start and bool(_TAG_AT_END.fullmatch(piece, self._boundary - start))
+        if whole and len(self._pending) > self._limits.token:
+            raise LimitExceeded(f"a record or tag of more than {self._limits.token} bytes")
+        return whole
+
+    def _take_regular(self, held: bytes) -> bytes:
+        """Read the regular records that come next, past the parser; what is left."""
+        if not self._at_boundary:
+            return held
+        taken = self._regular.take(held)
+        if taken:
+            self._pending = b""
+        return held[taken:]
 
     def _feed(self, data: bytes, *, final: bool = False) -> bool:
         """False where the data stop being XML."""
@@ -189,6 +238,8 @@ class AggregateReader:
                 if node is RECORD:
                     self._good_until = parser.CurrentByteIndex
             node = pop()
+            if node is FEEDBACK:
+                self._boundary = parser.CurrentByteIndex
 
         parser.StartElementHandler = start
         parser.EndElementHandler = end

@@ -6,6 +6,8 @@ ends with which method here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 from dmarc import values
 from dmarc.deviation import Deviation, Deviations
 from dmarc.limits import Limits
@@ -95,13 +97,31 @@ class Assembly:
             found.append((name[:100], text))
         self.deviations.note(Deviation.ELEMENT_UNKNOWN)
 
+    def add_planned(
+        self,
+        fields: Iterable[tuple[str, int]],
+        auth: Iterable[tuple[AuthKind, Callable[[Sequence[str | None]], tuple[str | None, ...]]]],
+        reasons: Iterable[Callable[[Sequence[str | None]], tuple[str | None, ...]]],
+        texts: Sequence[str | None],
+    ) -> None:
+        """The values of a record whose arrangement is known (see `dmarc/regular.py`)."""
+        for key, at in fields:
+            self.fields[key] = texts[at] or ""
+        for kind, pick in auth:
+            self._add_result(kind, *pick(texts))
+        for pick in reasons:
+            self._add_reason(*pick(texts))
+
     def close_reason(self) -> None:
         """A `reason` ended."""
-        kind = values.token(self.fields.pop("reason", None))
+        self._add_reason(self.fields.pop("reason", None), self.fields.pop("comment", None))
+
+    def _add_reason(self, text: str | None, comment: str | None) -> None:
+        kind = values.token(text)
         if kind not in _REASONS:
             self.deviations.note(Deviation.REASON_UNKNOWN)
         if len(self._overrides) < self._limits.reasons:
-            self._overrides.append(Override(kind, self.fields.pop("comment", None) or None))
+            self._overrides.append(Override(kind, comment or None))
 
     def close_evaluated(self) -> None:
         """`policy_evaluated` ended: the record has one."""
@@ -113,23 +133,25 @@ class Assembly:
 
     def close_dkim(self) -> None:
         """A `dkim` of `auth_results` ended."""
-        self._add_result(AuthKind.DKIM)
+        self._add_result(AuthKind.DKIM, *self._auth_values())
 
     def close_spf(self) -> None:
         """An `spf` of `auth_results` ended."""
-        self._spf_results += 1
-        self._add_result(AuthKind.SPF)
+        self._add_result(AuthKind.SPF, *self._auth_values())
 
-    def _add_result(self, kind: AuthKind) -> None:
+    def _auth_values(self) -> tuple[str | None, ...]:
         take = self.fields.pop
-        result, odd = values.auth_result(
-            kind,
+        return (
             take("auth_domain", None),
             take("auth_selector", None),
             take("auth_scope", None),
             take("auth_result", None),
             take("auth_human_result", None),
         )
+
+    def _add_result(self, kind: AuthKind, *texts: str | None) -> None:
+        self._spf_results += kind is AuthKind.SPF
+        result, odd = values.auth_result(kind, *texts)
         for deviation in odd:
             self.deviations[deviation] += 1
         if len(self._auth) < self._limits.dkim_results + self._limits.spf_results:

@@ -1,0 +1,151 @@
+"""Records that look like nearly all others, read without the XML parser: ten times as fast, and exactly as right.
+
+A reporter writes every record with the same few arrangements of tags. So the tags of a record are looked up as a whole:
+the first time an arrangement is met, a plan of what stands where is made by the grammar; from then on a record is one
+search for its tags and a few look-ups. Whatever a plan cannot tell for certain is left to the parser: attributes,
+entities, CDATA, comments, empty-element tags, extensions, other letter cases, what is not ASCII, long values.
+
+The caller makes sure that a record begins where it looks, as a child of `feedback` (see `dmarc/aggregate.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
+
+from dmarc.assembly import Assembly
+from dmarc.grammar import RECORD, Node
+from dmarc.reports import AuthKind
+
+__all__ = ["Pick", "Plan", "RegularRecords", "plan_of"]
+
+_LEGAL = bytes(byte for byte in (9, 10, 13, *range(0x20, 0x7F)) if byte not in b"&]")
+_NEXT = re.compile(rb"[ \t\r\n]*<record>")
+_END = b"</record>"
+_LONGEST = 16_384
+"""Bytes of a record that is read here."""
+_TOKEN = re.compile(r"<([^<> \t\n]{1,40})>([^<]{0,255})(?=<|\Z)")
+_PLANS = 1_024
+"""Arrangements that are remembered; real reporters together have some hundreds."""
+_MOST_TAGS = 200
+
+_AUTH_KEYS = ("auth_domain", "auth_selector", "auth_scope", "auth_result", "auth_human_result")
+_GROUPS: dict[Callable[[Assembly], None], AuthKind] = {
+    Assembly.close_dkim: AuthKind.DKIM,
+    Assembly.close_spf: AuthKind.SPF,
+}
+
+
+Pick = Callable[[Sequence[str | None]], tuple[str | None, ...]]
+"""Takes what belongs together from a record's texts, of which the last is None: what is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which of a record's texts is what; positions count its tags."""
+
+    fields: tuple[tuple[str, int], ...]
+    auth: tuple[tuple[AuthKind, Pick], ...]
+    """Kind, and what picks domain, selector, scope, result and human result."""
+    reasons: tuple[Pick, ...]
+    """What picks type and comment."""
+    evaluated: bool
+    identities: bool
+
+
+class RegularRecords:
+    """Reads records into an assembly."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+
+    def take(self, data: bytes) -> int:
+        """Read the regular records that `data` begins with; how many bytes they take up."""
+        at = 0
+        while found := _NEXT.match(data, at):
+            end = data.find(_END, found.end(), found.end() + _LONGEST)
+            if end < 0 or not self._read(data[found.end() : end]):
+                break
+            at = end + len(_END)
+        return at
+
+    def _read(self, record: bytes) -> bool:
+        if record.translate(None, _LEGAL):
+            return False
+        text = record.decode("ascii")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")  # XML 1.0 section 2.11
+        tokens = _TOKEN.findall(text)
+        if not tokens or len(tokens) != text.count("<"):
+            return False
+        tags, texts = zip(*tokens, strict=True)
+        plan = plan_of(tags)
+        if plan is None:
+            return False
+        self._assembly.add_planned(plan.fields, plan.auth, plan.reasons, [*map(str.strip, texts), None])
+        if plan.evaluated:
+            self._assembly.close_evaluated()
+        if plan.identities:
+            self._assembly.close_identities()
+        self._assembly.close_record()
+        return True
+
+
+@lru_cache(maxsize=_PLANS)
+def plan_of(tags: tuple[str, ...]) -> Plan | None:
+    """The plan for an arrangement of tags; None where it is not regular."""
+    return _Planner(tags).plan() if len(tags) <= _MOST_TAGS else None
+
+
+class _Planner:
+    """Walks an arrangement of tags along the grammar."""
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        self._tags = tags
+        self._fields: dict[str, int] = {}
+        self._auth: list[tuple[AuthKind, Pick]] = []
+        self._reasons: list[Pick] = []
+        self._closed: set[object] = set()
+
+    def plan(self) -> Plan | None:
+        """None where the arrangement is not regular."""
+        open_names: list[str] = []
+        nodes: list[Node] = [RECORD]
+        for position, tag in enumerate(self._tags):
+            if tag.startswith("/"):
+                if not open_names or open_names.pop() != tag[1:]:
+                    return None
+                self._close(nodes.pop())
+                continue
+            node = nodes[-1].children.get(tag)
+            if node is None:
+                return None
+            if node.key:
+                self._fields[node.key] = position
+            open_names.append(tag)
+            nodes.append(node)
+        return None if open_names else self._made()
+
+    def _close(self, node: Node) -> None:
+        self._closed.add(node.close)
+        kind = _GROUPS.get(node.close) if node.close is not None else None
+        if kind is not None:
+            self._auth.append((kind, self._pick(*_AUTH_KEYS)))
+        elif node.close is Assembly.close_reason:
+            self._reasons.append(self._pick("reason", "comment"))
+
+    def _pick(self, *keys: str) -> Pick:
+        """The values of a group, which are not the record's own then."""
+        return itemgetter(*(self._fields.pop(key, -1) for key in keys))
+
+    def _made(self) -> Plan:
+        return Plan(
+            tuple(self._fields.items()),
+            tuple(self._auth),
+            tuple(self._reasons),
+            evaluated=Assembly.close_evaluated in self._closed,
+            identities=Assembly.close_identities in self._closed,
+        )
