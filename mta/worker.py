@@ -173,7 +173,9 @@ class Worker:
         def app(*, over_tcp: bool) -> FastAPI:
             limit = settings.max_message_bytes
             wanted = token if over_tcp else None
-            router = admin_router(self._reception.inject, self._dispatcher, self._clock, body_limit=limit, token=wanted)
+            router = admin_router(
+                *(self._reception.inject, self._dispatcher, self.spool, self._clock), body_limit=limit, token=wanted
+            )
             return control_app(self.metrics, self.live, self.trouble, None if over_tcp and token is None else router)
 
         return ControlServer(
@@ -220,7 +222,7 @@ class Worker:
         self._log.start()
         self.metrics.watch(self.live)
         self.spool.on_accepted = self._dispatcher.add
-        self._dispatcher.add(list(self.spool.messages.values()))
+        self._dispatcher.add_rows(self.spool.index.rows())
         self._dispatcher.start()
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
         await self.control.start()
@@ -268,11 +270,11 @@ class Worker:
 
     def live(self) -> LiveState:
         """The worker at this moment."""
-        oldest = next(iter(self.spool.messages.values()), None)
-        age = self._clock() - oldest.envelope.received_at if oldest else 0
+        index = self.spool.index
+        age = 0 if index.oldest is None else self._clock() - index.oldest
         return LiveState(
-            fresh=len(self.spool.messages) - self.spool.retrying,
-            retrying=self.spool.retrying,
+            fresh=index.waiting - index.retrying,
+            retrying=index.retrying,
             domains=_fullest(self.spool.domains),
             oldest_age=max(0, age) / SECOND,
             dead_letters=self._dead_letters.by_reason,

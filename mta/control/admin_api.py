@@ -19,6 +19,7 @@ from mta.control.record import Hop
 from mta.errors import InjectionRefused
 from mta.events.address import canonical_domain
 from mta.events.instants import SECOND, format_instant
+from mta.queue.index import Index
 from mta.queue.message import Clock, Message
 from mta.queue.orders import Criteria, Order, OrderKind, Orders
 from mta.settings import Seconds
@@ -36,18 +37,29 @@ _DEFAULT_DURATION = 300.0
 
 
 class Queues(Protocol):
-    """The waiting mail, and what is ordered about it."""
+    """What is ordered about the waiting mail."""
 
     orders: Orders
 
-    def message(self, queue_id: str) -> Message | None:
-        """The message of that id, if it waits."""
-
-    def queue(self, name: str, limit: int) -> tuple[int, list[Message]]:
-        """How many messages wait in a queue, and the first of them."""
-
     def obey(self, order: Order) -> None:
         """Apply a new order to what waits."""
+
+    def reconsider(self) -> None:
+        """An order has ended."""
+
+
+class Waiting(Protocol):
+    """The waiting mail."""
+
+    @property
+    def index(self) -> Index:
+        """What waits, and in which queues."""
+
+    async def find(self, queue_id: str) -> Message | None:
+        """The message of that id, if it waits."""
+
+    async def in_queue(self, name: str, limit: int) -> list[Message]:
+        """The first messages of a queue."""
 
 
 class OrderRequest(BaseModel):
@@ -76,7 +88,9 @@ class CancelRequest(BaseModel):
     id: str
 
 
-def admin_router(inject: Inject, queues: Queues, clock: Clock, *, body_limit: int, token: str | None) -> APIRouter:
+def admin_router(
+    inject: Inject, queues: Queues, waiting: Waiting, clock: Clock, *, body_limit: int, token: str | None
+) -> APIRouter:
     """All routes; with a `token` each wants it, as a bearer token or as the password of Basic authentication."""
     router = APIRouter()
 
@@ -100,7 +114,7 @@ def admin_router(inject: Inject, queues: Queues, clock: Clock, *, body_limit: in
     @router.get("/api/admin/inspect-message/v1")
     async def inspect_message(request: Request, id: str) -> dict[str, Any]:  # noqa: A002 - KumoMTA's name
         await body(request)
-        message = queues.message(id)
+        message = await waiting.find(id)
         if message is None:
             raise HTTPException(404, f"Error: no message {id} waits here")
         return {"id": message.id, "message": _shown(message)}
@@ -108,7 +122,8 @@ def admin_router(inject: Inject, queues: Queues, clock: Clock, *, body_limit: in
     @router.get("/api/admin/inspect-sched-q/v1")
     async def inspect_queue(request: Request, queue_name: str, limit: int = 100) -> dict[str, Any]:
         await body(request)
-        number, messages = queues.queue(queue_name, max(0, min(limit, 10_000)))
+        number = waiting.index.queues.get(queue_name, 0)
+        messages = await waiting.in_queue(queue_name, max(0, min(limit, 10_000)))
         shown = [{"id": message.id, "message": _shown(message)} for message in messages]
         return {"queue_name": queue_name, "num_scheduled": number, "messages": shown, "now": format_instant(clock())}
 
@@ -139,6 +154,7 @@ def _add_orders(
         wanted = _parse(CancelRequest, await body(request))
         if not queues.orders.cancel(wanted.id, kind):
             raise HTTPException(404, f"Error: no such order: {wanted.id}")
+        queues.reconsider()
         return {}
 
 

@@ -69,7 +69,8 @@ class Courier:
 
     async def _attempt(self, lane: Lane, connection: Connection | None, message: Message) -> Connection | None:
         """One attempt; answers with the connection if it can be used again."""
-        await self.results.begin(message)
+        if not await self.spool.claim(message):  # an operator gave it up
+            return connection
         if message.attempts and self.results.is_too_old(message):
             await self.results.expire(message)
             return connection
@@ -123,8 +124,8 @@ class Courier:
         pause = lane.failed(told_pause(error.reply))
         await self.results.conclude(message, Result(error.reply, lane.way, error.hop, refused=True), body)
         for late in lane.remove(self.results.is_too_old):
-            await self.results.begin(late)
-            await self.results.expire(late, error.reply)
+            if await self.spool.claim(late):
+                await self.results.expire(late, error.reply)
         await lane.pause(pause)
 
     async def _mail(self, lane: Lane, message: Message) -> Mail | None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from array import array
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from mta.control.record import Recorder, internal_reply
@@ -26,10 +29,12 @@ from mta.delivery.returns import Returns
 from mta.delivery.routing import Destination, Router
 from mta.delivery.shaping import Shaping
 from mta.delivery.warm_up import WarmUps
+from mta.errors import SpoolError
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
 from mta.metrics import MtaMetrics
 from mta.queue.message import Clock, Message
+from mta.queue.naming import QueueName
 from mta.queue.orders import Order, OrderKind, Orders
 from mta.queue.schedule import RetryPolicy, Schedule
 from mta.queue.spool import Spool
@@ -84,7 +89,9 @@ class Dispatcher:
         broken_tls = BrokenTls(int(settings.remember_broken_tls * SECOND))
         connector = Connector(settings, metrics, broken_tls, clock, provider_label)
         self._courier = Courier(spool, self._results, connector, return_address)
-        self._schedule = Schedule()
+        self._schedule = Schedule(spool.index.due)
+        self._fresh: deque[Message] = deque()
+        self._held = array("I")
         self._ways: dict[tuple[str, str, str, str], Way] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._unrouted: dict[str, list[Message]] = {}
@@ -100,8 +107,18 @@ class Dispatcher:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Try these when they are due."""
+        now = self._clock()
         for message in messages:
-            self._schedule.add(message)
+            if message.due <= now:  # new mail: to forget it and read it again would cost more than all else
+                self._fresh.append(message)
+            else:
+                self._schedule.add(message.row)
+        self._wake.set()
+
+    def add_rows(self, rows: Iterable[int]) -> None:
+        """Try the messages of these rows when they are due."""
+        for row in rows:
+            self._schedule.add(row)
         self._wake.set()
 
     def start(self) -> None:
@@ -130,29 +147,45 @@ class Dispatcher:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            for message in self._schedule.take_due(self._clock(), _TAKE):
+            for _ in range(min(len(self._fresh), _TAKE)):
+                self._route(self._fresh.popleft())
+            if self._held and self.orders.have_ended(self._clock()):
+                self.reconsider()
+            async for message in self._loaded(self._schedule.take_due(self._clock(), _TAKE)):
                 self._route(message)
             await self._sleep()
+
+    async def _loaded(self, rows: array[int]) -> AsyncIterator[Message]:
+        """The messages of rows that were taken off a list, but for those that are finished."""
+        for number, row in enumerate(rows):
+            try:
+                message = await self._spool.load(row)
+            except (OSError, SpoolError) as error:
+                _LOG.error("cannot read a waiting message: %s", error)
+                self.add_rows(rows[number:])  # the disk may do better next time
+                await asyncio.sleep(_LONGEST_SLEEP)
+                return
+            if message is not None:
+                yield message
 
     async def _sleep(self) -> None:
         due = self._schedule.next_due()
         wait = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, (due - self._clock()) / SECOND)
-        if wait <= 0:
+        if wait <= 0 or self._fresh:
             await asyncio.sleep(0)
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait)
 
-    def _route(self, message: Message) -> None:
-        if message.id not in self._spool.messages:  # given up by an operator while it waited
-            return
-        order = self.orders.about(message, self._clock())
+    def _route(self, message: Message, *, waited: bool = False) -> None:
+        """Bring a message on its way. `waited`: it already stood before a lane."""
+        order = self.orders.about(message.queue, self._clock())
         if order is not None:
             self._follow(order, message)
             return
         known = self._router.known(message.domain)
         if isinstance(known, Destination):
-            self._put(known, message)
+            self._put(known, message, waited=waited)
         elif message.domain in self._unrouted:
             self._unrouted[message.domain].append(message)
         else:
@@ -170,32 +203,34 @@ class Dispatcher:
                 await asyncio.gather(*(self._give_back(m, found) for m in messages[first : first + _TOGETHER]))
 
     async def _give_back(self, message: Message, reply: SmtpReply) -> None:
-        await self._results.begin(message)
-        await self._results.conclude(message, Result(reply))
+        if await self._spool.claim(message):
+            await self._results.conclude(message, Result(reply))
 
     # What an operator orders
 
     def obey(self, order: Order) -> None:
         """Apply a new order to what waits: in lanes at once, on the schedule when it is about giving up."""
         for lane in self._lanes.values():
-            for message in lane.remove(order.criteria.match):
+            for message in lane.remove(lambda message: order.criteria.match(QueueName.parse(message.queue))):
                 self._follow(order, message)
         if order.kind is OrderKind.BOUNCE:
-            waiting = [m for m in self._spool.messages.values() if not m.busy and order.criteria.match(m)]
-            self._in_background(self._give_up_all(waiting, order))
+            self._in_background(self._give_up_listed(order))
 
-    def message(self, queue_id: str) -> Message | None:
-        """The message of that id, if it waits."""
-        return self._spool.messages.get(queue_id)
+    def reconsider(self) -> None:
+        """An order has ended: what was held may go."""
+        held, self._held = self._held, array("I")
+        self.add_rows(held)
 
-    def queue(self, name: str, limit: int) -> tuple[int, list[Message]]:
-        """How many messages wait in a queue, and the first of them."""
-        found = [message for message in self._spool.messages.values() if message.queue == name]
-        return len(found), found[:limit]
+    async def _give_up_listed(self, order: Order) -> None:
+        """Give up what waits, wherever it is listed."""
+        queues = {name for name in self._spool.index.queues if order.criteria.match(QueueName.parse(name))}
+        rows = self._spool.index.rows_in(queues)
+        while group := list(islice(rows, _TOGETHER)):
+            await asyncio.gather(*(self._results.give_up_listed(row, order.reason) for row in group))
 
     def _follow(self, order: Order, message: Message) -> None:
         if order.kind is OrderKind.SUSPEND:
-            self._schedule.hold(message, min(order.expires, self._clock() + _LOOK_AGAIN))
+            self._held.append(message.row)
         else:
             self._in_background(self._give_up_all([message], order))
 
@@ -209,7 +244,7 @@ class Dispatcher:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _put(self, destination: Destination, message: Message) -> None:
+    def _put(self, destination: Destination, message: Message, *, waited: bool = False) -> None:
         way = self._way(destination, message)
         if way is None:
             return
@@ -219,8 +254,8 @@ class Dispatcher:
             self._lanes[key] = lane = Lane(way, self._limit_table, self._settings.retry_interval)
         elif lane.way is not way:
             lane.adopt(way)
-        if lane.is_full:
-            self._schedule.hold(message, self._clock() + _LOOK_AGAIN)
+        if not lane.has_room(waited=waited):
+            lane.overflow.append(message.row)
             return
         self._warm_ups.count(way.source.name, way.shape.provider)
         lane.put(message)
@@ -236,7 +271,7 @@ class Dispatcher:
             return None
         source = pool.choose(self._may_send(destination, message.domain))
         if source is None:
-            self._schedule.hold(message, self._clock() + _LOOK_AGAIN)
+            self._schedule.hold(message.row, self._clock() + _LOOK_AGAIN)
             return None
         key = (source.name, destination.lane, destination.assurance, message.domain)
         way = self._ways.get(key)
@@ -255,16 +290,30 @@ class Dispatcher:
         return lambda source: self._warm_ups.has_room(source.name, provider, now)
 
     def _staff(self, lane: Lane) -> None:
+        if lane.overflow and (rows := lane.next_overflow()):
+            self._in_background(self._let_in(rows))
         if lane.wants_task:
             task = asyncio.get_running_loop().create_task(self._courier.serve(lane, self._staff))
             lane.tasks.add(task)
             task.add_done_callback(lambda done: self._ended(lane, done))
 
+    async def _let_in(self, rows: array[int]) -> None:
+        """Bring those on their way that stood before a full lane."""
+        async for message in self._loaded(rows):
+            if message.attempts and self._results.is_too_old(message):
+                self._in_background(self._expire(message))
+            else:
+                self._route(message, waited=True)
+
+    async def _expire(self, message: Message) -> None:
+        if await self._spool.claim(message):
+            await self._results.expire(message)
+
     def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         lane.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("delivery to %s failed", lane.way.destination.site, exc_info=error)
-        if not lane.tasks and not lane.waiting:
+        if not lane.tasks and not lane.waiting and not lane.overflow:
             self._lanes.pop(lane.way.key, None)
         else:
             self._staff(lane)

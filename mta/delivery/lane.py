@@ -7,6 +7,7 @@ after growing pauses; success opens the lane again. What the limits allow is ask
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ from mta.queue.message import Message
 __all__ = ["Lane", "Way"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_MOST_READY = 256
+"""Messages that a lane keeps in memory unless shaping says otherwise; the rest stand before it as numbers."""
 _LONGEST_TOLD = 3600.0
 _POLL = 0.2
 _NEAR = 1.0
@@ -53,6 +56,7 @@ class Lane:
 
     def __init__(self, way: Way, table: LimitTable, longest_pause: float = _LONGEST_PAUSE) -> None:
         self.waiting: deque[Message] = deque()
+        self.overflow = array("I")
         self.tasks: set[asyncio.Task[None]] = set()
         self.connected = 0
         self._idle = 0
@@ -95,11 +99,20 @@ class Lane:
         """Whether a task should end, because fewer connections are wanted than there are tasks."""
         return len(self.tasks) > self._limit or self._closed
 
+    def has_room(self, *, waited: bool) -> bool:
+        """Whether a message may come in; else it stands in `overflow`. Who `waited` there goes before who comes now."""
+        return len(self.waiting) < self._most_ready and (waited or not self.overflow)
+
+    def next_overflow(self) -> array[int]:
+        """The rows that may come in now, taken off `overflow`; none while half of the room is in use."""
+        most = self._most_ready
+        rows = self.overflow[: most - len(self.waiting) if len(self.waiting) * 2 < most else 0]
+        del self.overflow[: len(rows)]
+        return rows
+
     @property
-    def is_full(self) -> bool:
-        """Whether as much is ready as may be."""
-        most = self.limits.max_ready
-        return most is not None and len(self.waiting) >= most
+    def _most_ready(self) -> int:
+        return _MOST_READY if self.limits.max_ready is None else self.limits.max_ready
 
     def put(self, message: Message) -> None:
         """One more message is ready."""

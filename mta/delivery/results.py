@@ -6,7 +6,6 @@ until it is too old. A refusal before there was a session speaks of us and not o
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,6 @@ from mta.queue.spool import Spool
 
 __all__ = ["Result", "Results", "told_pause"]
 
-_BUSY_PAUSE = 0.02
 _LONGEST_TOLD = 3600
 _TOO_OLD = internal_reply(551, "the message waited too long", "5.4.7")
 _TOLD = re.compile(
@@ -67,12 +65,6 @@ class Results:
     """The egress pool of a message with those labels."""
     on_postponed: Callable[[Sequence[Message]], None]
     on_reply: Callable[[Way, Message, SmtpReply], None] = lambda _way, _message, _reply: None
-
-    async def begin(self, message: Message) -> None:
-        """Take the message for an attempt."""
-        while message.busy:  # noqa: ASYNC110 - compaction is copying it; an Event per message costs more than it saves
-            await asyncio.sleep(_BUSY_PAUSE)
-        message.busy = True
 
     async def conclude(self, message: Message, result: Result, body: bytes | None = None) -> None:
         """Keep the result of an attempt."""
@@ -120,12 +112,16 @@ class Results:
         await self.spool.finish(message, [record])
 
     async def give_up(self, message: Message, reason: str) -> None:
-        """End a message as ordered, unless an attempt is under way or it has ended."""
-        if message.busy or message.id not in self.spool.messages:
-            return
-        message.busy = True
-        record = self.recorder.admin_bounce(message, self.clock(), reason)
-        await self.spool.finish(message, [record])
+        """End a message that was taken off its list as ordered, unless it has ended."""
+        if await self.spool.claim(message):
+            await self.spool.finish(message, [self.recorder.admin_bounce(message, self.clock(), reason)])
+
+    async def give_up_listed(self, row: int, reason: str) -> None:
+        """The same for one that somebody else lists, unless an attempt is under way."""
+        if self.spool.claim_listed(row):
+            message = await self.spool.peek(row)
+            record = self.recorder.admin_bounce(message, self.clock(), reason)
+            await self.spool.finish(message, [record], listed=True)
 
     def _record(self, kind: Outcome, message: Message, now: int, result: Result) -> LogRecord:
         site = result.way.destination.site if result.way else None

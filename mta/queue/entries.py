@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from sys import intern
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 
 from mta.events.address import canonical_domain
-from mta.queue.message import Envelope, Message, Place
+from mta.queue.message import Envelope, Message
+from mta.queue.naming import QueueName
 
-__all__ = ["LogRecord", "Result", "logged_head", "messages_head", "read_logged", "read_messages", "read_result"]
+__all__ = ["LogRecord", "MessagesHead", "Result", "logged_head", "messages_head", "read_logged", "read_result"]
 
 LogRecord = dict[str, Any]
 """A log record in KumoMTA's schema, before it is numbered."""
@@ -21,50 +20,64 @@ LogRecord = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The state of a message after an attempt; `due` is None when it is finished."""
+    """The state of a message after an attempt, or in another `queue`; `due` is None when it is finished."""
 
     id: str
     attempts: int
     due: int | None
+    queue: str | None = None
 
     def to_head(self) -> bytes:
         """As it stands in the journal."""
-        return orjson.dumps({"id": self.id, "attempts": self.attempts, "due": self.due})
+        moved = {"queue": self.queue} if self.queue is not None else {}
+        return orjson.dumps({"id": self.id, "attempts": self.attempts, "due": self.due, **moved})
 
 
 def messages_head(envelope: Envelope, messages: Sequence[Message]) -> bytes:
-    """An envelope and the present state of its messages."""
-    return orjson.dumps(
-        {
-            "sender": envelope.sender,
-            "received_at": envelope.received_at,
-            "size": envelope.size,
-            "protocol": envelope.protocol,
-            "message_id": envelope.message_id,
-            "meta": dict(envelope.meta),
-            "utf8": envelope.utf8,
-            "session_id": envelope.session_id,
-            "messages": [[m.id, m.recipient, m.queue, m.attempts, m.due] for m in messages],
-        }
-    )
+    """An envelope and the present state of its messages. What has its usual value is left out."""
+    said = {name: getattr(envelope, name) for name in _REQUIRED}
+    said |= {name: value for name, usual in _USUAL.items() if (value := getattr(envelope, name)) != usual}
+    if envelope.meta:
+        said["meta"] = dict(envelope.meta)
+    said["messages"] = [_row(message) for message in messages]
+    return orjson.dumps(said)
 
 
-def read_messages(head: bytes, place: Place) -> list[Message]:
-    """The messages of a MESSAGES entry, sharing one envelope whose body stands at `place`."""
-    said = orjson.loads(head)
-    rows = said.pop("messages")
-    said["meta"] = _shared(tuple(said["meta"].items()))
-    envelope = Envelope(**said, place=place)
-    return [
-        Message(id_, recipient, intern(domain_of(recipient)), intern(queue), envelope, attempts, due)
-        for id_, recipient, queue, attempts, due in rows
-    ]
+def _row(message: Message) -> list[Any]:
+    row = [message.id, message.recipient, message.queue, message.attempts, message.due]
+    return [*row, message.notify, message.orcpt] if message.notify or message.orcpt else row
 
 
-@lru_cache(maxsize=65_536)
-def _shared(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """One object for all messages with these labels: nobody changes them, and a million copies cost hundreds of MB."""
-    return dict(pairs)
+@dataclass(frozen=True, slots=True)
+class MessagesHead:
+    """What a MESSAGES entry says: `shared` by its messages, and a row for each of them."""
+
+    shared: Mapping[str, Any]
+    rows: Sequence[Sequence[Any]]
+
+    @classmethod
+    def parse(cls, head: bytes) -> MessagesHead:
+        """What `messages_head` made."""
+        said = orjson.loads(head)
+        return cls(said, said.pop("messages"))
+
+    @property
+    def received_at(self) -> int:
+        """When the messages were accepted."""
+        return int(self.shared["received_at"])
+
+    def envelope(self) -> Envelope:
+        """The envelope that the messages share."""
+        return Envelope(**self.shared)
+
+    def message(self, nth: int, envelope: Envelope) -> Message:
+        """One of the messages, as it was when the entry was written."""
+        id_, recipient, queue, attempts, due, *asked = self.rows[nth]
+        return Message(id_, recipient, QueueName.parse(queue).route, queue, envelope, attempts, due, *asked)
+
+
+_REQUIRED = ("sender", "received_at", "size")
+_USUAL = {each.name: each.default for each in fields(Envelope) if each.name not in {*_REQUIRED, "meta"}}
 
 
 def read_result(head: bytes) -> Result:

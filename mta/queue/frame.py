@@ -24,8 +24,8 @@ __all__ = [
     "Entry",
     "EntryKind",
     "SegmentHeader",
-    "body_offset",
     "frame",
+    "head_range",
     "pack",
     "scan",
     "unpack",
@@ -117,9 +117,11 @@ def unpack(payload: memoryview, *, with_body: bool = True) -> Entry:
     return Entry(EntryKind(kind), bytes(payload[start - head_size : start]), body, first_seq, records)
 
 
-def body_offset(entry: Entry) -> int:
-    """Where in the payload the body begins."""
-    return _ENTRY.size + 4 * len(entry.records) + len(entry.head) + sum(map(len, entry.records))
+def head_range(payload: bytes) -> range:
+    """Where in the payload that begins with these bytes the head stands."""
+    _, _, size, _, count = _ENTRY.unpack_from(payload)
+    start = _ENTRY.size + 4 * count
+    return range(start, start + size)
 
 
 def frame(payload: bytes, salt: int) -> bytes:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mta.errors import SpoolDamaged, SpoolError, SpoolFull
@@ -30,8 +30,8 @@ from mta.queue.frame import (
     Damage,
     Entry,
     SegmentHeader,
-    body_offset,
     frame,
+    head_range,
     pack,
     scan,
     unpack,
@@ -41,23 +41,23 @@ from mta.queue.message import Place
 __all__ = ["Journal", "Replayed"]
 
 _SUFFIX = ".journal"
+_HEAD_BYTES = 2048
+"""What is read to find an entry's head: enough for nearly all."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """An entry read back, without its body: `body` says where that stands."""
+    """An entry read back, without its body, and where it stands."""
 
     entry: Entry
-    body: Place
+    place: Place
 
 
 @dataclass(slots=True)
 class _Pending:
     payload: bytes
-    body_at: int
-    body_size: int
     applied: Callable[[Place], None]
     done: asyncio.Future[Place]
 
@@ -133,9 +133,7 @@ class Journal:
 
     @staticmethod
     def _replayed(number: int, offset: int, payload: memoryview) -> Replayed:
-        entry = unpack(payload, with_body=False)
-        at = body_offset(entry)
-        return Replayed(entry, Place(number, offset + FRAME_BYTES + at, len(payload) - at))
+        return Replayed(unpack(payload, with_body=False), Place(number, offset + FRAME_BYTES, len(payload)))
 
     def _set_aside(self, path: Path, data: bytes, offset: int, what: str) -> SpoolDamaged:
         folder = self._folder / "damaged"
@@ -164,7 +162,7 @@ class Journal:
             self.failed.set_result(SpoolError(f"the journal's writer failed: {task.exception()!r}"))
 
     def append(self, entry: Entry, applied: Callable[[Place], None]) -> asyncio.Future[Place]:
-        """Write the entry; when it is durable, `applied` runs with the place of its body and the future resolves.
+        """Write the entry; when it is durable, `applied` runs with its place and the future resolves.
 
         The future raises `SpoolFull` (nothing of the entry is kept) or `SpoolError` (the journal has ended).
         """
@@ -173,7 +171,7 @@ class Journal:
             done.set_exception(SpoolError("the journal is closed", where=str(self._folder)))
             done.exception()
             return done
-        self._pending.append(_Pending(pack(entry), body_offset(entry), len(entry.body), applied, done))
+        self._pending.append(_Pending(pack(entry), applied, done))
         self._wake.set()
         return done
 
@@ -225,7 +223,7 @@ class Journal:
         places: list[Place] = []
         for pending in batch:
             chunks += (frame(pending.payload, segment.salt), pending.payload)
-            places.append(Place(segment.number, size + FRAME_BYTES + pending.body_at, pending.body_size))
+            places.append(Place(segment.number, size + FRAME_BYTES, len(pending.payload)))
             size += FRAME_BYTES + len(pending.payload)
         try:
             _write_all(segment.fd, b"".join(chunks))
@@ -274,6 +272,14 @@ class Journal:
             where = f"{self._path(place.segment)}:{place.offset}"
             raise SpoolError("the journal ends within a message", where=where, remedy="check the disk")
         return data
+
+    async def read_head(self, place: Place) -> bytes:
+        """The head of the entry at a place."""
+        start = await self.read(replace(place, size=min(place.size, _HEAD_BYTES)))
+        head = head_range(start)
+        if head.stop > len(start):
+            start = await self.read(replace(place, size=head.stop))
+        return start[head.start : head.stop]
 
     @property
     def sizes(self) -> dict[int, int]:

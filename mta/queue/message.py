@@ -28,8 +28,7 @@ class Place:
 class Envelope:
     """What the recipients of one accepted message share.
 
-    `sender` is "" for the null reverse-path. `meta` holds tenant, campaign and pool. The spool keeps the last two:
-    `place` is where the body stands (compaction changes it), `waiting` how many messages still need it.
+    `sender` is "" for the null reverse-path. `meta` holds tenant, campaign and pool; `size` is that of the body.
     """
 
     sender: str
@@ -41,16 +40,20 @@ class Envelope:
     utf8: bool = False
     """The sender asked for SMTPUTF8 (RFC 6531)."""
     session_id: str | None = None
-    place: Place | None = None
-    waiting: int = 0
+    ret: str = ""
+    """How much of the message a delivery report returns: FULL, HDRS or "" (RFC 3461 section 4.3)."""
+    envid: str = ""
+    """The sender's own name for the transaction, as xtext (RFC 3461 section 4.4)."""
+    priority: int = 0
+    """From -9 to 9, more is sooner (RFC 6710)."""
 
 
 @dataclass(slots=True, eq=False)
 class Message:
     """One recipient of one accepted message: the unit that is scheduled, tried, counted and logged.
 
-    `attempts` counts failed attempts. `due` is when to try (again). `busy` holds from the moment it is taken for an
-    attempt until the attempt's result is durable: whoever set it may change the message, nobody else.
+    `attempts` counts failed attempts. `due` is when to try (again). `domain` is the one by which it is routed. `row` is
+    its number in the spool's index. Like a copy of a page: the spool knows whether the message still waits.
     """
 
     id: str
@@ -60,7 +63,11 @@ class Message:
     envelope: Envelope
     attempts: int = 0
     due: int = 0
-    busy: bool = False
+    notify: str = ""
+    """When the sender wants a delivery report: NEVER, or some of SUCCESS, FAILURE, DELAY (RFC 3461 section 4.1)."""
+    orcpt: str = ""
+    """The recipient as the sender knows it, `type;xtext` (RFC 3461 section 4.2)."""
+    row: int = -1
 
 
 class SpoolIds:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import uuid4
 
-from mta.queue.message import Message
+from mta.queue.naming import QueueName
 
 __all__ = ["Criteria", "Order", "OrderKind", "Orders"]
 
@@ -32,14 +32,13 @@ class Criteria:
     campaign: str | None = None
     queue_names: Sequence[str] = ()
 
-    def match(self, message: Message) -> bool:
-        """Whether the message is meant."""
-        meta = message.envelope.meta
+    def match(self, queue: QueueName) -> bool:
+        """Whether the mail of a queue is meant."""
         return (
-            (self.domain is None or message.domain == self.domain)
-            and (self.tenant is None or meta.get("tenant") == self.tenant)
-            and (self.campaign is None or meta.get("campaign") == self.campaign)
-            and (not self.queue_names or message.queue in self.queue_names)
+            (self.domain is None or queue.domain == self.domain)
+            and (self.tenant is None or queue.tenant == self.tenant)
+            and (self.campaign is None or queue.campaign == self.campaign)
+            and (not self.queue_names or str(queue) in self.queue_names)
         )
 
 
@@ -59,6 +58,7 @@ class Orders:
 
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
+        self._some_ended = False
 
     def give(self, kind: OrderKind, criteria: Criteria, reason: str, expires: int) -> Order:
         """A new order, with an id."""
@@ -71,21 +71,35 @@ class Orders:
         found = self._orders.get(order_id)
         if found is None or found.kind is not kind:
             return False
-        del self._orders[order_id]
+        self._end(order_id)
         return True
+
+    def _end(self, order_id: str) -> None:
+        del self._orders[order_id]
+        self._some_ended = True
 
     def standing(self, kind: OrderKind, now: int) -> list[Order]:
         """The orders that hold at that instant."""
-        for order in [order for order in self._orders.values() if order.expires <= now]:
-            del self._orders[order.id]
+        self._expire(now)
         return [order for order in self._orders.values() if order.kind is kind]
 
-    def about(self, message: Message, now: int) -> Order | None:
-        """What is ordered about a message: giving it up goes before holding it."""
+    def _expire(self, now: int) -> None:
+        for order in [order for order in self._orders.values() if order.expires <= now]:
+            self._end(order.id)
+
+    def have_ended(self, now: int) -> bool:
+        """Whether an order has ended since this was last asked."""
+        self._expire(now)
+        ended, self._some_ended = self._some_ended, False
+        return ended
+
+    def about(self, queue: str, now: int) -> Order | None:
+        """What is ordered about the mail of a queue: giving it up goes before holding it."""
         if not self._orders:
             return None
+        name = QueueName.parse(queue)
         for kind in (OrderKind.BOUNCE, OrderKind.SUSPEND):
             for order in self.standing(kind, now):
-                if order.criteria.match(message):
+                if order.criteria.match(name):
                     return order
         return None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass
-from itertools import count
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass, field
 
 from mta.events.instants import SECOND
-from mta.queue.message import Message
 
 __all__ = ["RetryPolicy", "Schedule"]
 
@@ -44,30 +44,68 @@ class RetryPolicy:
 
 
 class Schedule:
-    """Messages in the order in which they fall due; equals in the order in which they came."""
+    """Rows of the index in the order in which they fall due; equals in the order in which they came.
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Message]] = []
-        self._order = count()
+    Kept by the second in packed arrays, because a heap of a million Python objects would be most of a worker. A second
+    is put in order when it comes.
+    """
+
+    def __init__(self, due: array[int]) -> None:
+        self._due = due
+        self._seconds: dict[int, _Second] = {}
+        self._heap: list[int] = []
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._count
 
-    def add(self, message: Message) -> None:
-        """Hand the message out when it is due."""
-        heapq.heappush(self._heap, (message.due, next(self._order), message))
+    def add(self, row: int) -> None:
+        """Hand the row out when its message is due."""
+        number = self._due[row] // SECOND
+        second = self._seconds.get(number)
+        if second is None:
+            second = self._seconds[number] = _Second()
+            heapq.heappush(self._heap, number)
+        second.rows.append(row)
+        second.in_order = False
+        self._count += 1
 
-    def hold(self, message: Message, until: int) -> None:
-        """Hand the message out at that instant, whenever it is due."""
-        heapq.heappush(self._heap, (until, next(self._order), message))
+    def hold(self, row: int, until: int) -> None:
+        """Hand the row out at that instant, which is when its message is due from now on."""
+        self._due[row] = until
+        self.add(row)
 
     def next_due(self) -> int | None:
         """When the next message falls due; None if none waits."""
-        return self._heap[0][0] if self._heap else None
+        return self._due[self._first().rows[0]] if self._heap else None
 
-    def take_due(self, now: int, limit: int) -> list[Message]:
-        """At most `limit` messages that are due, the longest due first."""
-        taken: list[Message] = []
-        while self._heap and self._heap[0][0] <= now and len(taken) < limit:
-            taken.append(heapq.heappop(self._heap)[2])
+    def take_due(self, now: int, limit: int) -> array[int]:
+        """At most `limit` rows that are due, the longest due first."""
+        taken = array("I")
+        while self._heap and len(taken) < limit and self._heap[0] <= now // SECOND:
+            second = self._first()
+            most = limit - len(taken)
+            ready = bisect_right(second.rows, now, hi=min(most, len(second.rows)), key=self._due.__getitem__)
+            taken += second.rows[:ready]
+            del second.rows[:ready]
+            if second.rows:
+                break
+            del self._seconds[heapq.heappop(self._heap)]
+        self._count -= len(taken)
         return taken
+
+    def _first(self) -> _Second:
+        """The second that comes next, in order."""
+        second = self._seconds[self._heap[0]]
+        if not second.in_order:
+            second.rows = array("I", sorted(second.rows, key=self._due.__getitem__))
+            second.in_order = True
+        return second
+
+
+@dataclass(slots=True)
+class _Second:
+    """The rows that fall due within one second."""
+
+    rows: array[int] = field(default_factory=lambda: array("I"))
+    in_order: bool = True

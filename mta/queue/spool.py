@@ -5,9 +5,9 @@ journal entry, so they become durable together. Records are numbered in journal 
 durable they are handed, in that order, to whoever writes the log. `logged` notes how far the log is durable. After a
 crash the records beyond that are handed out again, and only those.
 
-Memory holds an index of the messages that wait. A segment of the journal can go when no waiting message has its body
-in it, all its records are in the log, and every older segment is gone. If a few old messages hold many bytes back,
-they are copied forward.
+Memory holds an index of the messages that wait (`Index`); all else is read from the journal when a message's turn has
+come. A segment of the journal can go when no waiting message has its entry in it, all its records are in the log, and
+every older segment is gone. If a few old messages hold many bytes back, they are copied forward.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
 
 from mta.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolLocked
-from mta.queue.entries import LogRecord, Result, logged_head, messages_head, read_logged, read_messages, read_result
+from mta.queue.entries import LogRecord, MessagesHead, Result, logged_head, messages_head, read_logged, read_result
 from mta.queue.frame import Entry, EntryKind, SegmentHeader
+from mta.queue.index import Index, RowState
 from mta.queue.journal import Journal, Replayed
 from mta.queue.message import Envelope, Message, Place
+from mta.queue.naming import QueueName
 
 __all__ = ["Outbox", "Recovery", "Spool"]
 
@@ -35,6 +38,7 @@ Outbox = Callable[[int, bytes], None]
 """Takes the number and the line of each log record as soon as it is durable, in order."""
 
 _FULL_PAUSE = 0.5
+_BUSY_PAUSE = 0.02
 _COPY_LIMIT = 200
 _FREE_FOR = 0.1
 
@@ -52,8 +56,8 @@ class Recovery:
 class Spool:
     """`recover`, then `accept`, `record`, `postpone` and `finish`; `reclaim` now and then; `close` at the end.
 
-    `messages` holds what waits, by id, the longest waiting first; `domains` counts it by recipient domain, `retrying`
-    what has failed before.
+    `index` holds what waits, by rows; `load` makes a message of a row. `domains` counts what waits by the domain it is
+    routed by.
     """
 
     def __init__(
@@ -76,22 +80,24 @@ class Spool:
         )
         self._segment_bytes = segment_bytes
         self._last_seq: dict[int, int] = {}
-        self._bodies: Counter[int] = Counter()
+        self._entries: Counter[int] = Counter()
         self._live_bytes = 0
         self._free, self._free_until = 0, 0.0
+        self._head: tuple[Place, MessagesHead, Envelope] | None = None
+        self.index = Index()
         self.domains: Counter[str] = Counter()
-        self.retrying = 0
         self.on_accepted: Callable[[Sequence[Message]], None] = lambda _: None
-        self.messages: dict[str, Message] = {}
         self.failed = self._journal.failed
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     # Start
 
     def recover(self, logged: int) -> Recovery:
         """Read the journal. `logged` is the number of the last record found whole in the log (0 if none).
 
-        Afterwards `messages` holds what waits, the outbox has got the records that the log lacks, and the spool
-        accepts.
+        Afterwards the index holds what waits, the outbox has got the records that the log lacks, and the spool accepts.
         """
         damages: list[SpoolDamaged] = []
         waiting: deque[tuple[int, bytes]] = deque()
@@ -102,25 +108,23 @@ class Spool:
             else:
                 self._replay(found, waiting)
         self._next_seq = max(self._next_seq, self._logged + 1)
-        self.messages = dict(sorted(self.messages.items(), key=lambda item: item[1].envelope.received_at))
-        for message in self.messages.values():
-            self._wait(message)
         while waiting and waiting[0][0] <= self._logged:
             waiting.popleft()
         for seq, line in waiting:
             self._outbox(seq, line)
         self._journal.start()
-        return Recovery(len(self.messages), len(waiting), tuple(damages))
+        return Recovery(len(self), len(waiting), tuple(damages))
 
     def _replay(self, found: Replayed, waiting: deque[tuple[int, bytes]]) -> None:
         entry = found.entry
         if entry.records:
             self._next_seq = max(self._next_seq, entry.last_seq + 1)
-            self._last_seq[found.body.segment] = entry.last_seq
-            waiting.extend(enumerate(entry.records, entry.first_seq))
+            self._last_seq[found.place.segment] = entry.last_seq
+            if entry.last_seq > self._logged:
+                waiting.extend(enumerate(entry.records, entry.first_seq))
         match entry.kind:
             case EntryKind.MESSAGES:
-                self.messages.update((message.id, message) for message in read_messages(entry.head, found.body))
+                self._replay_messages(MessagesHead.parse(entry.head), found.place)
             case EntryKind.RESULT:
                 self._replay_result(read_result(entry.head))
             case EntryKind.LOGGED:
@@ -131,14 +135,26 @@ class Spool:
             case EntryKind.RECORDS:
                 pass
 
+    def _replay_messages(self, head: MessagesHead, place: Place) -> None:
+        received_at, of = head.received_at, len(head.rows)
+        for nth, (id_, _, queue, attempts, due, *_) in enumerate(head.rows):
+            row = self.index.find(id_)
+            if row is None:
+                self._enter(id_, place, nth, of, queue, attempts=attempts, due=due, received_at=received_at)
+            else:  # compaction copied it
+                self._move(row, place, nth, of)
+
     def _replay_result(self, result: Result) -> None:
-        message = self.messages.get(result.id)
-        if message is None:
+        row = self.index.find(result.id)
+        if row is None:
             return
         if result.due is None:
-            del self.messages[result.id]
-        else:
-            message.attempts, message.due = result.attempts, result.due
+            self._leave(row)
+            self.index.free(row)
+            return
+        self.index.postpone(row, result.attempts, result.due)
+        if result.queue is not None:
+            self._rebind(row, result.queue)
 
     # What happens to messages
 
@@ -150,15 +166,20 @@ class Spool:
         They are indexed, and told to `on_accepted`, even if the caller is cancelled meanwhile. Raises `SpoolFull`; then
         nothing was accepted.
         """
+        envelope.size = len(body)
+        head, of = messages_head(envelope, messages), len(messages)
 
         def applied(place: Place) -> None:
-            envelope.place = place
-            for message in messages:
-                self.messages[message.id] = message
-                self._wait(message)
+            for nth, message in enumerate(messages):
+                message.row = self._enter(
+                    *(message.id, place, nth, of, message.queue),
+                    attempts=message.attempts,
+                    due=message.due,
+                    received_at=envelope.received_at,
+                )
             self.on_accepted(messages)
 
-        await self._append(EntryKind.MESSAGES, messages_head(envelope, messages), records, body, applied)
+        await self._append(EntryKind.MESSAGES, head, records, body, applied)
 
     async def record(self, records: Sequence[LogRecord]) -> None:
         """Make log records durable that belong to no queued message. Raises `SpoolFull`."""
@@ -168,21 +189,89 @@ class Spool:
         """The same without waiting; on a full disk they are lost."""
         self._append(EntryKind.RECORDS, b"{}", records)
 
+    async def load(self, row: int) -> Message | None:
+        """The message of a row that the caller has taken off its list; None, and the row is free, if it is finished."""
+        if self._let_go(row):
+            return None
+        message = await self.peek(row)
+        return None if self._let_go(row) else message
+
+    async def peek(self, row: int) -> Message:
+        """The message of a row that waits."""
+        place = self.index.place(row)
+        if self._head is None or self._head[0] != place:
+            head = MessagesHead.parse(await self._journal.read_head(place))
+            self._head = place, head, head.envelope()
+        return self._message(row, *self._head[1:])
+
+    async def find(self, queue_id: str) -> Message | None:
+        """The waiting message of that id."""
+        row = self.index.find(queue_id)
+        return None if row is None else await self.peek(row)
+
+    async def in_queue(self, name: str, limit: int) -> list[Message]:
+        """At most `limit` of the messages that wait in a queue."""
+        return [await self.peek(row) for row in islice(self.index.rows_in({name}), limit)]
+
+    async def all(self) -> list[Message]:
+        """Every waiting message. As large as they are many."""
+        return [await self.peek(row) for row in self.index.rows()]
+
+    def _message(self, row: int, head: MessagesHead, envelope: Envelope) -> Message:
+        message = head.message(self.index.nth(row), envelope)
+        message.row, message.attempts, message.due = row, self.index.attempts(row), self.index.due[row]
+        if message.queue != (queue := self.index.queue(row)):
+            message.queue, message.domain = queue, QueueName.parse(queue).route
+        return message
+
+    def _let_go(self, row: int) -> bool:
+        if self.index.state(row) is not RowState.FINISHED:
+            return False
+        self.index.free(row)
+        return True
+
+    async def claim(self, message: Message) -> bool:
+        """Begin to work on a message that the caller took off its list; False if it was finished meanwhile.
+
+        Ended by `postpone`, `finish`, `rebind` or `leave`. Waits while somebody else works on it.
+        """
+        while (state := self.index.state(message.row)) is RowState.BUSY:  # noqa: ASYNC110 - compaction is copying it
+            await asyncio.sleep(_BUSY_PAUSE)  # an Event for each message costs more than it saves
+        if state is RowState.FINISHED:
+            self.index.free(message.row)
+            return False
+        self.index.set_busy(message.row, busy=True)
+        message.attempts = self.index.attempts(message.row)
+        return True
+
+    def claim_listed(self, row: int) -> bool:
+        """Begin to work on a message whose row somebody else lists; False if somebody works on it, or it is gone."""
+        if self.index.state(row) is not RowState.WAITING:
+            return False
+        self.index.set_busy(row, busy=True)
+        return True
+
+    def leave(self, message: Message) -> None:
+        """End the work on a message that was claimed, with nothing changed."""
+        self.index.set_busy(message.row, busy=False)
+
     async def postpone(self, message: Message, due: int, records: Sequence[LogRecord]) -> None:
-        """Record a failed attempt: one more, and when to try again. The message must be busy, and then is not."""
+        """Record a failed attempt: one more, and when to try again. The message was claimed."""
 
         def applied(_: Place) -> None:
-            self.retrying += not message.attempts
-            message.attempts, message.due, message.busy = message.attempts + 1, due, False
+            message.attempts, message.due = message.attempts + 1, due
+            self.index.postpone(message.row, message.attempts, due)
+            self.index.set_busy(message.row, busy=False)
 
         await self._insist(Result(message.id, message.attempts + 1, due), records, applied)
 
-    async def finish(self, message: Message, records: Sequence[LogRecord]) -> None:
-        """Record that a message is delivered or given up. It must be busy."""
+    async def finish(self, message: Message, records: Sequence[LogRecord], *, listed: bool = False) -> None:
+        """Record that a claimed message is delivered or given up. `listed`: somebody else still lists its row."""
 
         def applied(_: Place) -> None:
-            del self.messages[message.id]
-            self._release(message)
+            self._leave(message.row)
+            if not listed:
+                self.index.free(message.row)
 
         await self._insist(Result(message.id, message.attempts, None), records, applied)
 
@@ -196,25 +285,40 @@ class Spool:
             else:
                 return
 
-    def _wait(self, message: Message) -> None:
-        envelope = message.envelope
-        self.domains[message.domain] += 1
-        self.retrying += message.attempts > 0
-        envelope.waiting += 1
-        if envelope.waiting == 1:
-            self._bodies[_place(message).segment] += 1
-            self._live_bytes += envelope.size
+    # The index, and what is counted beside it
 
-    def _release(self, message: Message) -> None:
-        envelope = message.envelope
-        self.retrying -= message.attempts > 0
-        self.domains[message.domain] -= 1
-        if not self.domains[message.domain]:
-            del self.domains[message.domain]
-        envelope.waiting -= 1
-        if not envelope.waiting:
-            self._bodies[_place(message).segment] -= 1
-            self._live_bytes -= envelope.size
+    def _enter(
+        self, id_: str, place: Place, nth: int, of: int, queue: str, *, attempts: int, due: int, received_at: int
+    ) -> int:
+        row = self.index.add(id_, place, nth, of, queue, attempts=attempts, due=due, received_at=received_at)
+        self.domains[QueueName.parse(queue).route] += 1
+        self._entries[place.segment] += 1
+        self._live_bytes += self.index.share(row)
+        return row
+
+    def _move(self, row: int, place: Place, nth: int, of: int) -> None:
+        self._entries[self.index.place(row).segment] -= 1
+        self._live_bytes -= self.index.share(row)
+        self.index.move(row, place, nth, of)
+        self._entries[place.segment] += 1
+        self._live_bytes += self.index.share(row)
+
+    def _leave(self, row: int) -> None:
+        self._uncount(self.index.queue(row))
+        self._entries[self.index.place(row).segment] -= 1
+        self._live_bytes -= self.index.share(row)
+        self.index.finish(row)
+
+    def _rebind(self, row: int, queue: str) -> None:
+        self._uncount(self.index.queue(row))
+        self.domains[QueueName.parse(queue).route] += 1
+        self.index.rebind(row, queue)
+
+    def _uncount(self, queue: str) -> None:
+        domain = QueueName.parse(queue).route
+        self.domains[domain] -= 1
+        if not self.domains[domain]:
+            del self.domains[domain]
 
     def _append(
         self,
@@ -248,7 +352,9 @@ class Spool:
 
     async def read(self, message: Message) -> bytes:
         """The body of a message."""
-        return await self._journal.read(_place(message))
+        if message.row < 0:
+            raise ValueError(f"message {message.id} is not in the journal yet")
+        return await self._journal.read(_end_of(self.index.place(message.row), message.envelope.size))
 
     @property
     def backlog(self) -> int:
@@ -281,41 +387,45 @@ class Spool:
 
     def _drop_unneeded(self) -> None:
         for number in list(self._journal.sizes)[:-1]:
-            if self._bodies[number] or self._last_seq.get(number, 0) > self._logged:
+            if self._entries[number] or self._last_seq.get(number, 0) > self._logged:
                 return
             self._journal.drop(number)
-            self._bodies.pop(number, None)
+            self._entries.pop(number, None)
             self._last_seq.pop(number, None)
 
     async def _copy_forward(self, segment: int) -> None:
-        groups: dict[int, list[Message]] = {}
-        for message in self.messages.values():
-            if _place(message).segment == segment:
-                groups.setdefault(id(message.envelope), []).append(message)
-        for group in list(groups.values())[:_COPY_LIMIT]:
-            await self._copy(group, segment)
+        groups: dict[int, list[int]] = {}
+        for row in self.index.rows_in_segment(segment):
+            groups.setdefault(self.index.place(row).offset, []).append(row)
+            if len(groups) > _COPY_LIMIT:
+                break
+        for rows in list(groups.values())[:_COPY_LIMIT]:
+            await self._copy(sorted(rows, key=self.index.nth))
 
-    async def _copy(self, group: list[Message], segment: int) -> None:
-        envelope = group[0].envelope
-        body = await self.read(group[0])
-        # While the body was read an attempt may have begun or ended. A copy written now would come after that attempt's
-        # result in the journal, and a replay would believe the copy: so only what rests may be copied.
-        group = [message for message in group if message.id in self.messages]
-        if not group or any(message.busy for message in group):
+    async def _copy(self, rows: list[int]) -> None:
+        """Copy an entry with those of its messages that wait.
+
+        A copy that is written while an attempt is under way would come after that attempt's result in the journal, and
+        a replay would believe the copy: so only what rests may be copied, and must rest until the copy is written.
+        """
+        rows = [row for row in rows if self.claim_listed(row)]
+        if not rows:
             return
-        for message in group:
-            message.busy = True
-
-        def applied(place: Place) -> None:
-            self._bodies[segment] -= 1
-            self._bodies[place.segment] += 1
-            envelope.place = place
-
         try:
-            await self._append(EntryKind.MESSAGES, messages_head(envelope, group), (), body, applied)
+            place = self.index.place(rows[0])
+            head = MessagesHead.parse(await self._journal.read_head(place))
+            envelope = head.envelope()
+            messages = [self._message(row, head, envelope) for row in rows]
+            body = await self._journal.read(_end_of(place, envelope.size))
+
+            def applied(place: Place) -> None:
+                for nth, row in enumerate(rows):
+                    self._move(row, place, nth, len(rows))
+
+            await self._append(EntryKind.MESSAGES, messages_head(envelope, messages), (), body, applied)
         finally:
-            for message in group:
-                message.busy = False
+            for row in rows:
+                self.index.set_busy(row, busy=False)
 
     async def close(self) -> None:
         """Write what has been appended, and release the folder."""
@@ -327,11 +437,9 @@ def _numbered(record: LogRecord, seq: int) -> bytes:
     return orjson.dumps({**record, "meta": {**record["meta"], "mtascope_seq": seq}})
 
 
-def _place(message: Message) -> Place:
-    place = message.envelope.place
-    if place is None:
-        raise ValueError(f"message {message.id} is not in the journal yet")
-    return place
+def _end_of(place: Place, size: int) -> Place:
+    """Where the last `size` bytes of an entry stand: its body."""
+    return Place(place.segment, place.offset + place.size - size, size)
 
 
 def _lock(folder: Path) -> int:

@@ -41,6 +41,8 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_LOCAL_PART = 64
+_IDS_TOLD = 14
+"""More would not fit into a reply line (512 bytes, RFC 5321 section 4.5.3.1.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ class Reception:
             mail = FeedbackMail(shared.sender, tuple(ours), envelope.content, now, client.address, ids[-1])
             await self._take_feedback(mail, shared, client)
         self.metrics.received(len(ids))
-        return f"250 2.0.0 OK ids={','.join(ids)}"
+        return f"250 2.0.0 OK ids={','.join(ids[:_IDS_TOLD])}{',...' if len(ids) > _IDS_TOLD else ''}"
 
     async def inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
         """Take a message by HTTP; its spool id when it is durable. Raises `InjectionRefused`."""

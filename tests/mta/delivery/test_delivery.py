@@ -44,7 +44,7 @@ async def test_a_deferral_is_tried_again_until_it_is_delivered(start_worker, pee
         ("Delivery", 2, 250),
     ]
     assert worker.log[1]["response"]["command"] == "RCPT TO:<u@example.com>\r\n"
-    assert worker.worker.spool.messages == {}
+    assert len(worker.worker.spool) == 0
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
@@ -73,7 +73,7 @@ async def test_a_message_that_waits_too_long_expires_in_the_same_breath_as_its_l
     last = worker.log[-2]
     assert (last["type"], last["event_time"]) == ("TransientFailure", expired["event_time"])
     assert expired["num_attempts"] == last["num_attempts"] + 1
-    assert worker.worker.spool.messages == {}
+    assert len(worker.worker.spool) == 0
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
@@ -109,7 +109,7 @@ async def test_what_waits_too_long_behind_a_dead_host_expires_without_an_attempt
     expired = await worker.until_type("Expiration", 5)
     assert any(record["num_attempts"] == 0 for record in expired)
     assert all("cannot connect" in record["response"]["content"] for record in expired)
-    assert worker.worker.spool.messages == {}
+    assert len(worker.worker.spool) == 0
 
 
 async def test_a_peer_that_allows_few_connections_is_given_no_more(start_worker, peer):
@@ -270,3 +270,14 @@ def test_broken_tls_is_remembered_for_an_endpoint_and_for_a_while():
     assert broken.holds(("192.0.2.1", 25), now=109)
     assert not broken.holds(("192.0.2.1", 25), now=110)
     assert not broken.holds(("192.0.2.1", 2525), now=101)
+
+
+async def test_more_mail_than_a_lane_has_room_for_is_delivered_in_the_order_in_which_it_came(start_worker, peer):
+    there = await peer()
+    worker = await start_worker(routes=[there.route], connection_limit=1)
+    recipients = [f"u{number}@example.com" for number in range(300)]
+    answer = await worker.send(recipients)
+    assert len(answer) < 512
+    while len(worker.worker.spool):  # noqa: ASYNC110 - it counts down
+        await asyncio.sleep(0.05)
+    assert [mail[1] for mail in there.mails] == recipients

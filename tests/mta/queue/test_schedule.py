@@ -1,19 +1,15 @@
 """When a message is tried again, and in which order."""
 
 import random
+from array import array
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.events.instants import DAY, HOUR, MINUTE, SECOND
-from mta.queue.message import Envelope, Message
 from mta.queue.schedule import RetryPolicy, Schedule
 
 POLICY = RetryPolicy(20 * MINUTE, 4 * HOUR, 7 * DAY)
-
-
-def message(due):
-    return Message("x", "a@b.example", "b.example", "b.example", Envelope("", 0, 0), due=due)
 
 
 def test_the_wait_doubles_up_to_the_longest_interval():
@@ -32,19 +28,36 @@ def test_the_same_seed_gives_the_same_schedule():
     assert POLICY.delay(3, random.Random(5)) == POLICY.delay(3, random.Random(5))
 
 
-def test_messages_come_out_when_due_in_the_order_of_their_instants():
-    schedule = Schedule()
-    late, early, same = message(30), message(10), message(10)
-    for each in (late, early, same):
-        schedule.add(each)
-    assert schedule.take_due(9, 10) == []
-    assert schedule.take_due(29, 10) == [early, same]
+def schedule_of(*dues):
+    """A schedule of rows 0, 1, 2, ... that are due then."""
+    schedule = Schedule(array("Q", dues))
+    for row in range(len(dues)):
+        schedule.add(row)
+    return schedule
+
+
+def test_rows_come_out_when_due_in_the_order_of_their_instants():
+    schedule = schedule_of(30, 10, 10)
+    assert list(schedule.take_due(9, 10)) == []
+    assert list(schedule.take_due(29, 10)) == [1, 2]
     assert schedule.next_due() == 30
 
 
 def test_no_more_are_taken_than_asked_for():
-    schedule = Schedule()
-    for due in range(5):
-        schedule.add(message(due))
-    assert len(schedule.take_due(100, 2)) == 2
+    schedule = schedule_of(*range(5))
+    assert list(schedule.take_due(100, 2)) == [0, 1]
     assert len(schedule) == 3
+
+
+@given(
+    st.lists(st.integers(0, 5 * SECOND), max_size=30),
+    st.lists(st.tuples(st.integers(0, SECOND), st.integers(1, 9)), max_size=30),
+)
+def test_the_schedule_hands_out_what_a_sorted_list_would(dues, steps):
+    schedule, waiting, now = schedule_of(*dues), sorted(range(len(dues)), key=dues.__getitem__), 0
+    for passed, limit in steps:
+        now += passed
+        due = [row for row in waiting if dues[row] <= now][:limit]
+        assert list(schedule.take_due(now, limit)) == due
+        waiting = [row for row in waiting if row not in due]
+        assert schedule.next_due() == (dues[waiting[0]] if waiting else None)

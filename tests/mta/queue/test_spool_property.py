@@ -60,20 +60,22 @@ class Run:
         self.model.records += recipients
 
     async def postpone(self, which):
-        if message := self.pick(which):
+        if message := await self.pick(which):
             await self.spool.postpone(message, message.due + 7, [{"meta": {}}])
             self.model.messages[message.id] = (message.attempts, message.due)
             self.model.records += 1
 
     async def finish(self, which):
-        if message := self.pick(which):
+        if message := await self.pick(which):
             await self.spool.finish(message, [{"meta": {}}] * 2)
             del self.model.messages[message.id]
             self.model.records += 2
 
-    def pick(self, which):
-        waiting = list(self.spool.messages.values())
-        return waiting[which % len(waiting)] if waiting else None
+    async def pick(self, which):
+        waiting = await self.spool.all()
+        message = waiting[which % len(waiting)] if waiting else None
+        assert message is None or await self.spool.claim(message)
+        return message
 
     async def log(self, _):
         self.model.logged = self.model.records
@@ -105,9 +107,9 @@ class Run:
         assert self.handed == list(range(self.model.logged + 1, self.model.records + 1))
 
     async def check(self):
-        found = {message.id: (message.attempts, message.due) for message in self.spool.messages.values()}
+        found = {message.id: (message.attempts, message.due) for message in await self.spool.all()}
         assert found == self.model.messages
-        for message in self.spool.messages.values():
+        for message in await self.spool.all():
             assert await self.spool.read(message) == self.model.bodies[message.id]
 
 

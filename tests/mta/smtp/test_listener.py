@@ -152,7 +152,7 @@ async def test_content_that_breaks_a_rule_is_refused(mta, content, answer):
     worker = await mta(max_message_bytes=5000)
     async with Dialogue(worker.port) as client:
         assert (await client.message(content)).startswith(answer)
-    assert worker.worker.spool.messages == {}
+    assert len(worker.worker.spool) == 0
 
 
 async def test_recipients_past_the_limit_are_put_off_and_the_others_kept(mta):
@@ -214,7 +214,7 @@ async def test_mail_after_starttls_says_so_in_trace_and_log(mta, tmp_path, make_
         await client.sendmail("a@example.org", ["u@example.com"], b"Subject: x\r\n\r\nx\r\n")
     (record,) = await worker.until_type("Reception")
     assert record["tls_protocol_version"].startswith("TLSv1.")
-    (message,) = worker.worker.spool.messages.values()
+    (message,) = await worker.worker.spool.all()
     assert b"with ESMTPS id" in await worker.worker.spool.read(message)
     assert b'tls_connections_total{direction="inbound",provider="",result="ok"' in worker.worker.metrics.exposition()
 

@@ -57,7 +57,7 @@ async def test_whoever_logs_in_over_tls_may_send_to_anywhere(submission, door, m
         await smtp.sendmail("a@example.org", ["u@example.com"], b"Subject: x\r\n\r\nx\r\n")
     (record,) = await worker.until_type("Reception")
     assert record["tls_protocol_version"].startswith("TLSv1.")
-    (message,) = worker.worker.spool.messages.values()
+    (message,) = await worker.worker.spool.all()
     assert b"with ESMTPSA id" in await worker.worker.spool.read(message)
 
 
