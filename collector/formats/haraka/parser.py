@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from zlib import crc32
 
 from collector.formats.context import Context
@@ -29,12 +30,14 @@ _REFUSED = re.compile(r"recipient <(?P<to>.*?)> (?P<how>deferred|rejected): (?P<
 _POSTPONED = re.compile(r"Temp failing (?P<file>\S{1,300}) for \S+ seconds: (?P<why>.*)$", re.DOTALL)
 _BOUNCING = re.compile(r"bouncing mail: (?P<why>.*)$", re.DOTALL)
 _GIVEN_UP = re.compile(r"Too many failures \((?P<why>.*)\)$", re.DOTALL)
+_NOWHERE = re.compile(r" for domain: (\S{1,255})$")
 _UPSTREAM = "Upstream error: "
 _SOME = ("Some recipients temp", "Some recipients failed")
 _NAMED = re.compile(r"<([^<>]+)>")
 _FILE = re.compile(r"(\d{10,16})_\d+_(\d{1,6})_")
 _CODE = re.compile(r"[2-5]\d\d[ -]")
 _ORDINAL_BITS = 2**31 - 1
+_NOTHING: Mapping[str, SmtpReply] = {}
 
 _CONNECTION = Ignored("connection")
 _TRANSACTION = Ignored("transaction")
@@ -168,7 +171,7 @@ class _Parser:
 
     def _delivered(self, entry: Envelope) -> Outcome:
         fields = entry.fields()
-        mail = self._transactions.mail(entry.transaction)
+        mail = self._transactions.mail(entry.transaction, domain=fields.get("domain", ""))
         counted = fields.get("rcpts", "").partition("/")[0]
         taken = mail.taken(int(counted)) if counted.isdecimal() and len(counted) < 6 else None
         if taken == []:
@@ -184,10 +187,12 @@ class _Parser:
 
     def _refused(self, entry: Envelope, found: re.Match[str]) -> Outcome:
         """One recipient of several was deferred or rejected by the peer."""
-        mail, recipient = self._transactions.mail(entry.transaction), found["to"]
+        recipient = found["to"]
+        mail = self._transactions.mail(entry.transaction, recipient)
         reply = read_reply(found["why"], command="RCPT TO")
         if found["how"] == "deferred":
             mail.deferred.add(recipient)
+            mail.told[recipient] = reply
             return self._events(entry, _Outgoing(EventType.DEFERRAL, reply), [recipient])
         mail.ended([recipient])
         return self._events(entry, _Outgoing(EventType.BOUNCE, reply), [recipient])
@@ -201,7 +206,8 @@ class _Parser:
         return self._of_all(entry, mail, _Outgoing(EventType.DEFERRAL, *_answer(why), file=file))
 
     def _bounced(self, entry: Envelope, why: str) -> Outcome:
-        mail = self._transactions.mail(entry.transaction)
+        nowhere = _NOWHERE.search(why)
+        mail = self._transactions.mail(entry.transaction, domain=nowhere[1] if nowhere else "")
         if found := _GIVEN_UP.match(why):
             last = found["why"]
             named = _NAMED.findall(last) if last.startswith(_SOME) else []
@@ -216,11 +222,14 @@ class _Parser:
     ) -> Outcome:
         """The event for everybody who still waits in the mail, or for those that the line names."""
         recipients = named or list(mail.waiting)
+        told = dict(mail.told)
         if ends:
             mail.ended(recipients)
-        return self._events(entry, event, recipients) if recipients else _UNNAMED
+        return self._events(entry, event, recipients, told if named else {}) if recipients else _UNNAMED
 
-    def _events(self, entry: Envelope, about: _Outgoing, recipients: list[str]) -> Outcome:
+    def _events(
+        self, entry: Envelope, about: _Outgoing, recipients: list[str], told: Mapping[str, SmtpReply] = _NOTHING
+    ) -> Outcome:
         queue_id = entry.transaction.rpartition(".")[0] or entry.transaction
         known = self._transactions.get(queue_id)
         created, attempt = _from_file(about.file)
@@ -239,7 +248,7 @@ class _Parser:
                 origin=about.origin,
                 sender=known.sender if known else None,
                 message_id=known.message_id if known else None,
-                reply=about.reply,
+                reply=told.get(recipient, about.reply),
                 peer_host=about.host,
                 peer_ip=about.ip,
             )

@@ -1,13 +1,17 @@
 """The mails that a Haraka log has named recipients of, so that a later line that only counts them can be read.
 
 A transaction `UUID.1` is queued once for each domain: `UUID.1.1` for the first domain among its recipients, `UUID.1.2`
-for the next. Bounded: the transactions that were silent for longest are forgotten first.
+for the next; with `always_split` once for each recipient. The log never says which, so it is learned: from a recipient
+or a domain that a mail should not have, or a number that no mail should have. Bounded: the transactions that were
+silent for longest are forgotten first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+
+from mta.events.reply import SmtpReply
 
 __all__ = ["MAX_TRANSACTIONS", "Mail", "Transaction", "Transactions"]
 
@@ -17,10 +21,12 @@ _MAX_RECIPIENTS = 10_000
 
 @dataclass(slots=True)
 class Mail:
-    """One queued mail of a transaction: who still waits, whom the current attempt has deferred, and where it goes."""
+    """One queued mail of a transaction: who still waits, whom the current attempt has deferred, who was told what."""
 
     waiting: list[str]
     deferred: set[str] = field(default_factory=set)
+    told: dict[str, SmtpReply] = field(default_factory=dict)
+    """What the peer said last to those whom it deferred one by one."""
 
     def taken(self, count: int) -> list[str] | None:
         """The recipients of whom `count` were accepted now; None if the log did not name them all."""
@@ -34,6 +40,8 @@ class Mail:
         gone = set(recipients)
         self.waiting = [one for one in self.waiting if one not in gone]
         self.deferred -= gone
+        for one in recipients:
+            self.told.pop(one, None)
 
 
 @dataclass(slots=True)
@@ -50,10 +58,11 @@ class Transaction:
 class Transactions:
     """All of them, by their id."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_split")
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Transaction] = OrderedDict()
+        self._split = False  # one mail for each recipient, as far as is known
 
     def begin(self, key: str, sender: str) -> None:
         """A client has named the sender."""
@@ -74,20 +83,48 @@ class Transactions:
         if len(found.recipients) < _MAX_RECIPIENTS and recipient not in found.recipients:
             found.recipients.append(recipient)
 
-    def mail(self, key: str) -> Mail:
-        """The mail `UUID.1.2`; nobody waits in one that is not known."""
-        owner, _, number = key.rpartition(".")
-        transaction = self.get(owner)
+    def mail(self, key: str, recipient: str = "", domain: str = "") -> Mail:
+        """The mail `UUID.1.2`; nobody waits in one that is not known. It goes to `recipient` or `domain`, if told."""
+        transaction = self.get(key.rpartition(".")[0])
         if transaction is None:
             return Mail([])
-        found = transaction.mails.get(key)
-        if found is None:
-            domains = list(dict.fromkeys(_domain(one) for one in transaction.recipients))
-            at = int(number) - 1 if number.isdecimal() and len(number) < 6 else -1
-            wanted = domains[at] if 0 <= at < len(domains) else None
-            found = Mail([one for one in transaction.recipients if wanted is not None and _domain(one) == wanted])
-            transaction.mails[key] = found
-        return found
+        mail = transaction.mails.get(key)
+        if mail is None or (mail.waiting and not _fits(mail, recipient, domain)):
+            mail = self._queued(key, transaction)
+            if len(transaction.recipients) > 1 and not _fits(mail, recipient, domain):
+                mail = self._doubted(key, transaction, recipient, domain) or mail
+            transaction.mails[key] = mail
+        return mail
+
+    def _doubted(self, key: str, transaction: Transaction, recipient: str, domain: str) -> Mail | None:
+        """The mail if the server cuts transactions in the other way; None if that is no better."""
+        self._split = not self._split
+        mail = self._queued(key, transaction)
+        if not _fits(mail, recipient, domain):
+            self._split = not self._split
+            return None
+        transaction.mails.clear()  # they were cut in the wrong way
+        return mail
+
+    def _queued(self, key: str, transaction: Transaction) -> Mail:
+        number = key.rpartition(".")[2]
+        at = int(number) - 1 if number.isdecimal() and len(number) < 6 else -1
+        groups = [[one] for one in transaction.recipients] if self._split else _by_domain(transaction.recipients)
+        return Mail(list(groups[at]) if 0 <= at < len(groups) else [])
+
+
+def _fits(mail: Mail, recipient: str, domain: str) -> bool:
+    """The mail may be the one that goes there; nothing told, nothing doubted, but somebody must wait in it."""
+    if recipient:
+        return recipient in mail.waiting
+    return bool(mail.waiting) and (not domain or _domain(mail.waiting[0]) == domain.lower())
+
+
+def _by_domain(recipients: list[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for one in recipients:
+        groups.setdefault(_domain(one), []).append(one)
+    return list(groups.values())
 
 
 def _domain(address: str) -> str:
