@@ -24,15 +24,15 @@ class Waiting:
     bounce_class: str | None
 
 
-def waiting(store: Store, limit: int = 50) -> list[Waiting]:
-    """The domains with the most recipients in flight."""
+def waiting(store: Store, limit: int = 50, tenant: str | None = None) -> list[Waiting]:
+    """The domains with the most recipients in flight, of one tenant if it is named."""
     rows = store.query(
         f"""
         WITH open AS (
             SELECT unit_id, domain, provider.name AS provider,
                    coalesce(deferrals, 0) + coalesce(local_attempts, 0) AS tries,
                    ($now - epoch_us({INJECTED_AT})) / 1e6 AS age
-            FROM unit WHERE terminal IS NULL
+            FROM unit WHERE terminal IS NULL AND ($tenant IS NULL OR tenant.name = $tenant)
         ), fullest AS (
             SELECT domain, any_value(provider) AS provider, count(*) AS n, count(*) FILTER (tries > 0) AS tried,
                    max(age) AS oldest, quantile_disc(age, 0.5) AS median
@@ -47,6 +47,6 @@ def waiting(store: Store, limit: int = 50) -> list[Waiting]:
                concat_ws(' ', last.code, last.enhanced, last.text), last.class
         FROM fullest f LEFT JOIN said USING (domain) ORDER BY f.n DESC, f.domain
         """,
-        {"now": store.clock(), "limit": limit},
+        {"now": store.clock(), "limit": limit, "tenant": tenant},
     )
     return [Waiting(*(*row[:6], row[6] or None, row[7])) for row in rows]

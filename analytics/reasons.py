@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from analytics.dimensions import DIMENSIONS
+from analytics.relations import events
 from analytics.store import Store
 
 __all__ = ["Reason", "top_reasons"]
@@ -28,18 +31,35 @@ class Reason:
     last_seen: int
 
 
-def top_reasons(store: Store, *, since: int, providers: Sequence[str] | None = None, limit: int = 50) -> list[Reason]:
-    """Failures since an instant, grouped by provider, type and reply template; the most frequent `limit` of them."""
+def top_reasons(
+    store: Store,
+    *,
+    since: int,
+    until: int | None = None,
+    where: Mapping[str, Sequence[str]] | None = None,
+    limit: int = 50,
+) -> list[Reason]:
+    """Failures in [`since`, `until`), grouped by provider, type and reply template; the most frequent `limit` of them.
+
+    `where` maps dimensions to the values wanted.
+    """
+    conditions = ["time >= make_timestamp($since)"]
+    parameters: dict[str, Any] = {"since": since, "limit": limit}
+    if until is not None:
+        conditions.append("time < make_timestamp($until)")
+        parameters["until"] = until
+    for number, (name, values) in enumerate((where or {}).items()):
+        conditions.append(f"list_contains($where{number}, {DIMENSIONS[name].of_event})")
+        parameters[f"where{number}"] = list(values)
     rows = store.query(
-        """
+        f"""
         SELECT provider, type::VARCHAR, origin::VARCHAR, coalesce(bounce_class, 'unknown'),
                coalesce(bounce_group, 'unknown'), coalesce(severity, 'soft'), code, enhanced, coalesce(text, ''),
                count(*) AS events, epoch_us(min(time)), epoch_us(max(time))
-        FROM event LEFT JOIN reply_template ON reply_template.id = event.template_id
-        WHERE time >= make_timestamp($since) AND bounce_class IS NOT NULL
-          AND ($providers IS NULL OR list_contains($providers, provider))
+        FROM {events(store, since, until)} failed LEFT JOIN reply_template ON reply_template.id = failed.template_id
+        WHERE {" AND ".join(conditions)} AND bounce_class IS NOT NULL
         GROUP BY ALL ORDER BY events DESC, provider, coalesce(text, '') LIMIT $limit
         """,
-        {"since": since, "providers": list(providers) if providers else None, "limit": limit},
+        parameters,
     )
     return [Reason(*row) for row in rows]

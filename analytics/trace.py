@@ -55,38 +55,39 @@ class Traced:
     events: tuple[TracedEvent, ...]
 
 
-def trace(store: Store, identifier: str, limit: int = 100) -> list[Traced]:
-    """Everything known about an identifier, the newest message first; at most `limit` recipients.
+def trace(store: Store, identifier: str, limit: int = 100, tenant: str | None = None) -> list[Traced]:
+    """Everything known about an identifier, the newest message first; at most `limit` recipients, of that tenant only.
 
     `<id@host>` and `id@host` are Message-IDs or recipients, whichever is found; anything else is a queue id.
     """
     wanted = identifier.strip().removeprefix("<").removesuffix(">")
     hashes = store.recipient_hashes(wanted) if "@" in wanted else []
-    units = _units(store, wanted, hashes, limit)
+    units = _units(store, wanted, hashes, limit, tenant)
     events = _events(store, [row[0] for row in units])
     for unit, late in _reports(store, [row[0] for row in units]):
         events.setdefault(unit, []).append(late)
     return [_traced(row, events.get(row[0], []), wanted if row[2] in hashes else None) for row in units]
 
 
-def _units(store: Store, wanted: str, hashes: Sequence[int], limit: int) -> list[tuple[Any, ...]]:
+def _units(store: Store, wanted: str, hashes: Sequence[int], limit: int, tenant: str | None) -> list[tuple[Any, ...]]:
     """Recipients of messages with that Message-ID, queue id or recipient, with all hops of the same Message-ID."""
     return store.query(
         f"""
         WITH direct AS (
-            SELECT unit_id, message_id FROM unit
+            SELECT unit_id, message_id, successor FROM unit
             WHERE message_id = $wanted OR list_contains($hashes::UBIGINT[], recipient_hash)
                OR message_key IN (SELECT DISTINCT message_key FROM event WHERE queue_id = $wanted)
         )
         SELECT unit_id, message_id, recipient_hash, domain, provider.name, tenant.name, campaign.name,
                epoch_us({INJECTED_AT}) AS injected, {OUTCOME}, oob IS NOT NULL, complained_at IS NOT NULL
         FROM unit
-        WHERE unit_id IN (SELECT unit_id FROM direct)
+        WHERE ($tenant IS NULL OR tenant.name = $tenant) AND (unit_id IN (SELECT unit_id FROM direct)
+           OR successor IN (SELECT unit_id FROM direct) OR unit_id IN (SELECT successor FROM direct)
            OR (message_id IN (SELECT message_id FROM direct) AND recipient_hash IN
-               (SELECT recipient_hash FROM unit WHERE unit_id IN (SELECT unit_id FROM direct)))
+               (SELECT recipient_hash FROM unit WHERE unit_id IN (SELECT unit_id FROM direct))))
         ORDER BY injected DESC, unit_id LIMIT $limit
         """,
-        {"wanted": wanted, "hashes": list(hashes), "limit": limit},
+        {"wanted": wanted, "hashes": list(hashes), "limit": limit, "tenant": tenant},
     )
 
 

@@ -40,11 +40,12 @@ def command(
     Example: mtascope errors --provider gmail --since 6h
     """
     start = instant("--since", since) or time.time_ns() // 1000
+    where = {"provider": provider} if provider else None
     rows: list[dict[str, Any]] = answer(
         load_settings(config, data_dir),
         "/v1/reasons",
         {"since": format_instant(start), "provider": list(provider) or None, "limit": limit},
-        lambda store: reason_rows(top_reasons(store, since=start, providers=provider or None, limit=limit)),
+        lambda store: reason_rows(top_reasons(store, since=start, where=where, limit=limit)),
     )
     if as_json:
         emit(rows)

@@ -165,3 +165,22 @@ def test_reasons_are_the_most_frequent_replies_with_their_class(store: Store) ->
     assert (first.events, first.bounce_class, first.code, first.type) == (5, "bad_mailbox", 550, "bounce")
     assert (second.events, second.bounce_class, second.text) == (1, "rate_limited", "busy")
     assert top_reasons(store, since=START + MINUTE) == []
+
+
+def test_one_tenants_trace_queue_and_reasons_hold_nothing_of_another(store: Store) -> None:
+    for number, tenant in enumerate(("red", "blue")):
+        mail = replace(reception(number, "slow.example"), tenant=tenant, recipient="both@slow.example")
+        load(store, mail, ended(mail, EventType.DEFERRAL, SECOND, text=f"busy for {tenant}"))
+    assert [found.tenant for found in trace(store, "both@slow.example", tenant="red")] == ["red"]
+    assert [found.in_flight for found in waiting(store, tenant="red")] == [1]
+    assert [found.text for found in top_reasons(store, since=START, where={"tenant": ["red"]})] == ["busy for red"]
+    assert trace(store, "q1", tenant="red") == []
+
+
+def test_every_hop_is_in_the_trace_of_any_of_them(store: Store) -> None:
+    first = replace(reception(1), message_id=None)
+    handed = replace(first, type=EventType.TRANSFER_OUT, time=START + SECOND, successor_id="q2")
+    second = replace(first, node="other", queue_id="q2", time=START + SECOND)
+    load(store, first, handed, second, ended(second, EventType.DELIVERY, SECOND))
+    for queue_id in ("q1", "q2"):
+        assert sorted(found.outcome for found in trace(store, queue_id)) == ["delivered", "transferred"]
