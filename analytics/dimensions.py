@@ -24,17 +24,17 @@ class Dimension:
     """
 
     name: str
-    of_unit: str
+    of_recipient: str
     of_event: str
     rolled: bool = False
     of_failure: str = ""
     shown: str = "{}"
-    """How a field of the failure's struct becomes what is shown."""
+    """How a field of the failure becomes what is shown."""
 
     def of_facet(self, facet: Facet) -> str:
-        """SQL over a unit row, for counts about that failure of it."""
+        """SQL over a flat row, for counts about that failure of it."""
         if not self.of_failure:
-            return self.of_unit
+            return self.of_recipient
         if not facet:
             return "''"
         return f"coalesce({self.shown.format(_FACETS[facet].format(*[self.of_failure] * 3))}, '')"
@@ -42,9 +42,9 @@ class Dimension:
 
 # An expired recipient counts by its last 4xx (METRICS.md): what the expiry itself says is ours.
 _FACETS = {
-    "final": "CASE WHEN terminal.outcome = 'expired' THEN coalesce(last_deferral.{}, terminal.{}) ELSE terminal.{} END",
-    "deferral": "last_deferral.{}",
-    "oob": "oob.{}",
+    "final": "CASE WHEN terminal_outcome = 'expired' THEN coalesce(last_deferral_{}, terminal_{}) ELSE terminal_{} END",
+    "deferral": "last_deferral_{}",
+    "oob": "oob_{}",
 }
 _REPLY = "(SELECT text FROM reply_template WHERE id = {})"
 
@@ -54,15 +54,15 @@ def _plain(name: str) -> Dimension:
 
 
 def _latest(name: str) -> Dimension:
-    return Dimension(name, f"coalesce({name}.name, '')", f"coalesce({name}, '')")
+    return Dimension(name, f"coalesce({name}_name, '')", f"coalesce({name}, '')")
 
 
 DIMENSIONS: dict[str, Dimension] = {
     dimension.name: dimension
     for dimension in (
-        Dimension("provider", "provider.name", "provider", rolled=True),
-        Dimension("provider_group", "provider.grp", "provider_group", rolled=True),
-        Dimension("gateway", "coalesce(provider.gateway, '')", "coalesce(gateway, '')", rolled=True),
+        Dimension("provider", "provider_name", "provider", rolled=True),
+        Dimension("provider_group", "provider_grp", "provider_group", rolled=True),
+        Dimension("gateway", "coalesce(provider_gateway, '')", "coalesce(gateway, '')", rolled=True),
         Dimension("direction", "direction", "direction::VARCHAR", rolled=True),
         _plain("domain"),
         _plain("sender_domain"),

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS
-from analytics.lifecycle import OUTCOME
 from analytics.rates import Question
+from analytics.relations import units
+from analytics.rollup import PROFILE
 from analytics.store import Store
 
 __all__ = ["QUANTILES", "Latency", "latencies"]
 
+_OUTCOME = PROFILE["outcome"]
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -48,17 +50,18 @@ def latencies(store: Store, question: Question) -> list[Latency]:
             parameters[bound] = instant
     where = {"direction": ("outbound",), **(question.where or {})}
     for number, (name, values) in enumerate(where.items()):
-        conditions.append(f"list_contains($where{number}, {DIMENSIONS[name].of_unit})")
+        conditions.append(f"list_contains($where{number}, {DIMENSIONS[name].of_recipient})")
         parameters[f"where{number}"] = list(values)
-    keys = "".join(f"{DIMENSIONS[name].of_unit} AS {name}, " for name in question.by)
+    keys = "".join(f"{DIMENSIONS[name].of_recipient} AS {name}, " for name in question.by)
+    recipients = units(store, "cohort", question.since, question.until)
     rows = store.query(
         f"""
         WITH waited AS (
-            SELECT {keys} {OUTCOME} = 'delivered' AS arrived, coalesce(delivered_attempt, 0) = 1 AS at_once,
-                   (epoch_us(terminal.moment) - epoch_us(injection)) / 1e6 AS took,
+            SELECT {keys} {_OUTCOME} = 'delivered' AS arrived, coalesce(delivered_attempt, 0) = 1 AS at_once,
+                   (epoch_us(terminal_moment) - epoch_us(injection)) / 1e6 AS took,
                    ($now - epoch_us(injection)) / 1e6 AS age
-            FROM (SELECT *, least(received_at, created_at) AS injection FROM unit)
-            WHERE {" AND ".join(conditions)} AND {OUTCOME} IN ('delivered', 'in_flight')
+            FROM (SELECT *, least(received_at, created_at) AS injection FROM {recipients})
+            WHERE {" AND ".join(conditions)} AND {_OUTCOME} IN ('delivered', 'in_flight')
         )
         SELECT {"".join(f"{name}, " for name in question.by)}
                count(*) FILTER (arrived), count(*) FILTER (NOT arrived),

@@ -12,9 +12,10 @@ from typing import Any
 
 from analytics.buckets import Step
 from analytics.dimensions import DIMENSIONS, FAILURE_TRAITS, ROLLED
+from analytics.figures import Cut, figures, of_rollup
 from analytics.ratios import Ratio, Threshold, ratio
 from analytics.relations import Clock, events, units
-from analytics.rollup import MEASURE_NAMES, contributions
+from analytics.rollup import MEASURE_NAMES
 from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.instants import MINUTE
@@ -141,31 +142,29 @@ def _sums(store: Store, question: Question) -> dict[Group, dict[str, int]]:
 
 def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
     selection = question.selection
-    parameters: dict[str, Any] = {"clock": question.clock}
-    conditions = ["clock = $clock::rate_clock"]
+    parameters: dict[str, Any] = {}
+    within = []
     for bound, sign in (("since", ">="), ("until", "<")):
         if (instant := getattr(question, bound)) is not None:
-            conditions.append(f"bucket {sign} make_timestamp(${bound})")
+            within.append(f"{{0}} {sign} make_timestamp(${bound})")
             parameters[bound] = instant // MINUTE * MINUTE
+    where = []
     for number, (name, values) in enumerate(selection.items()):
-        conditions.append(f"list_contains($where{number}, {name})")
+        where.append(f"list_contains($where{number}, {name})")
         parameters[f"where{number}"] = list(values)
-    keys = list(question.by)
     if question.step is not None:
-        keys.insert(0, f"{question.step.sql('bucket')} AS began")
         parameters |= question.step.parameters
-    sums = [f"coalesce(sum({name}), 0)::BIGINT" for name in MEASURE_NAMES]
-    relation = _relation(store, question, tuple(dict.fromkeys((*question.by, *selection))))
-    select = f"SELECT {', '.join((*keys, *sums))} FROM {relation} WHERE {' AND '.join(conditions)}"
-    return (f"{select} GROUP BY ALL" if keys else select), parameters
-
-
-def _relation(store: Store, question: Question, dimensions: tuple[str, ...]) -> str:
-    if set(dimensions) <= set(ROLLED):
-        return "rollup"
-    of_units = units(store, question.clock, question.since, question.until)
-    of_events = events(store, question.since, question.until)
-    return f"({contributions(of_units, of_events, dimensions)})"
+    cut = Cut(
+        by=question.by,
+        selected=tuple(selection),
+        bucket=question.step.sql("{0}") if question.step is not None else None,
+        within=" AND ".join(within) or "true",
+        where=" AND ".join(where) or "true",
+    )
+    if set(cut.dimensions) <= set(ROLLED):
+        return of_rollup(cut), {"clock": question.clock, **parameters}
+    recipients = units(store, question.clock, question.since, question.until)
+    return figures(recipients, events(store, question.since, question.until), question.clock, cut), parameters
 
 
 def _split_by_failure(question: Question) -> bool:

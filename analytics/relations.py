@@ -1,13 +1,14 @@
-"""Where questions find recipients and events: the names of the tables, in one place.
+"""Where questions find recipients and events, whether they are still in the tables or sealed in parts.
 
 A question says which time it is about and on which clock; what lies outside need not be read. The relations have the
-columns of `unit` (analytics/lifecycle.py) and of `event` (analytics/schema).
+columns of a flat row (analytics/recipients.py; count by `sum(n)`) and of the table `event` (analytics/schema).
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from analytics.recipients import flat
 from analytics.store import Store
 
 __all__ = ["Clock", "events", "units"]
@@ -15,9 +16,14 @@ __all__ = ["Clock", "events", "units"]
 Clock = Literal["event", "cohort"]
 
 
-def units(store: Store, clock: Clock = "cohort", since: int | None = None, until: int | None = None) -> str:  # noqa: ARG001
-    """SQL of the relation of units that may count in [`since`, `until`) (microseconds, None: open) on that clock."""
-    return "unit"
+def units(
+    store: Store,  # noqa: ARG001
+    clock: Clock = "cohort",  # noqa: ARG001
+    since: int | None = None,  # noqa: ARG001
+    until: int | None = None,  # noqa: ARG001
+) -> str:
+    """SQL of the relation of recipients that may count in [`since`, `until`) on that clock (microseconds)."""
+    return f"({flat('unit')})"
 
 
 def events(store: Store, since: int | None = None, until: int | None = None) -> str:  # noqa: ARG001

@@ -1,10 +1,11 @@
-"""Counts over time: what every unit adds to which bucket, as signed rows that are only ever appended.
+"""Counts over time: what every recipient adds to which bucket, as signed rows that are only ever appended.
 
-`MEASURES` defines every count of METRICS.md once, as a condition over a unit row plus the instant at which the *event
-clock* counts it; on the *cohort clock* everything counts at injection. When a unit changes, what it added before is
-appended negated and what it adds now is appended as it is; a figure is the sum of its bucket's rows. A late bounce thus
-corrects the bucket of its send without rewriting anything (promise 10), and the table can be rebuilt from `unit` at any
-time, which the tests do.
+`PROFILE` says what a recipient counts as, over a flat row (analytics/recipients.py); `MEASURES` defines every count of
+METRICS.md once, as a condition over such a profile plus the instant at which the *event clock* counts it; on the
+*cohort clock* everything counts at injection. When a unit changes, what it added before is appended negated and what it
+adds now is appended as it is; a figure is the sum of its bucket's rows. A late bounce thus corrects the bucket of its
+send without rewriting anything (promise 10), and the table can be rebuilt from recipients and events at any time, which
+the tests do.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS, ROLLED, Facet
-from analytics.lifecycle import INJECTED_AT, OUTCOME
+from analytics.recipients import flat
 
 __all__ = [
+    "COUNTED_EVENTS",
     "MEASURES",
     "MEASURE_NAMES",
+    "PROFILE",
     "ROLLED",
     "Measure",
     "compaction",
     "contributions",
     "create_rollup_table",
+    "moments",
+    "of_one_facet",
     "summed",
 ]
 
@@ -32,7 +37,8 @@ COARSE_BUCKET = "5 minutes"
 
 _LOOPS = "(SELECT provider FROM provider_label WHERE runs_loop)"
 _ATTEMPT = "type IN ('delivery', 'deferral', 'bounce')"
-_FINAL_FAILURE = f"{OUTCOME} IN ('bounced', 'expired')"
+_FAILED = "coalesce(terminal_outcome IN ('bounced', 'expired'), false)"
+_DELIVERED = "coalesce(terminal_outcome = 'delivered', false)"
 
 
 def _final(field: str) -> str:
@@ -41,17 +47,45 @@ def _final(field: str) -> str:
     An expired recipient counts by its last 4xx (METRICS.md): the text of the expiry itself is ours and says nothing
     about the provider.
     """
-    last_4xx = f"coalesce(last_deferral.{field}, terminal.{field})"
-    return f"CASE WHEN {OUTCOME} = 'expired' THEN {last_4xx} ELSE terminal.{field} END"
+    last_4xx = f"coalesce(last_deferral_{field}, terminal_{field})"
+    return f"CASE WHEN terminal_outcome = 'expired' THEN {last_4xx} ELSE terminal_{field} END"
+
+
+def _verdict(applies: str, bounce_class: str, severity: str) -> str:
+    judged = f"CASE WHEN {bounce_class} = 'unknown' THEN 'undetermined' ELSE coalesce({severity}, '') END"
+    return f"CASE WHEN {applies} THEN {judged} END"
+
+
+PROFILE: dict[str, str] = {
+    "outcome": "coalesce(terminal_outcome, 'in_flight')",
+    "verdict": _verdict(_FAILED, _final("class"), _final("severity")),
+    "failed_locally": f"{_FAILED} AND coalesce({_final('origin')} = 'local', false)",
+    "refused_remotely": "coalesce(terminal_outcome = 'bounced' AND terminal_origin = 'remote', false)",
+    "at_once": f"{_DELIVERED} AND coalesce(delivered_attempt = 1, false) AND deferred_at IS NULL",
+    "attempted": "first_attempt_at IS NOT NULL",
+    "deferred": "deferred_at IS NOT NULL",
+    "held_up": "held_up_at IS NOT NULL",
+    "oob_verdict": _verdict(f"{_DELIVERED} AND oob_moment IS NOT NULL", "oob_class", "oob_severity"),
+    "complained": "complained_at IS NOT NULL",
+    # Only a provider that runs a feedback loop can complain; elsewhere silence means nothing (promise 6).
+    "complainable": f"{_DELIVERED} AND provider_name IN {_LOOPS}",
+    "tries": "coalesce(attempts, 0)::BIGINT",
+    "tries_deferred": "coalesce(deferrals, 0)::BIGINT",
+    "tries_held_up": "coalesce(local_attempts, 0)::BIGINT",
+    # A hop that its next hop stands for counts as nothing but the tries that were made there.
+    "absorbed": "successor IS NOT NULL",
+}
+"""What a recipient counts as: SQL over a flat row. Few profiles exist, so many recipients condense to few rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One count.
 
-    `value` is SQL over a unit row (a number); `event_at` the instant of the event clock, None if only the cohort clock
-    knows it. `of_event` marks counts of attempts and refusals, which the event clock takes from events. `facet` says
-    which of the unit's failures it counts, if any: its traits are what the count can be split by.
+    `value` is SQL over a profile (a number or a condition); `event_at` the instant of the event clock, a column of a
+    flat row, None if only the cohort clock knows it. `of_event` marks counts of attempts and refusals, which the event
+    clock takes from events. `facet` says which of the recipient's failures it counts, if any: its traits are what the
+    count can be split by.
     """
 
     name: str
@@ -60,56 +94,44 @@ class Measure:
     of_event: str | None = None
     facet: Facet = ""
 
-
-def _if(condition: str) -> str:
-    return f"coalesce(({condition})::BIGINT, 0)"
-
-
-def _severity(severity: str) -> str:
-    unknown = f"{_final('class')} = 'unknown'"
-    final = f"{_FINAL_FAILURE} AND {unknown}" if severity == "undetermined" else (
-        f"{_FINAL_FAILURE} AND {_final('severity')} = '{severity}' AND NOT coalesce({unknown}, false)")  # fmt: skip
-    return _if(final)
-
-
-def _oob_severity(severity: str) -> str:
-    if severity == "undetermined":
-        return _if(f"{OUTCOME} = 'delivered' AND oob.class = 'unknown'")
-    return _if(f"{OUTCOME} = 'delivered' AND oob.severity = '{severity}' AND oob.class <> 'unknown'")
+    @property
+    def counted(self) -> str:
+        """SQL of what a row with weight `n` adds."""
+        if self.of_event is not None:
+            return f"n * ({self.value})::BIGINT"
+        return f"CASE WHEN absorbed THEN 0 ELSE n * ({self.value})::BIGINT END"
 
 
 _SEVERITIES = ("hard", "soft", "block", "undetermined")
 
 MEASURES: tuple[Measure, ...] = (
-    Measure("injected", "1", INJECTED_AT),
-    Measure("in_flight", _if(f"{OUTCOME} = 'in_flight'"), None),
-    *(Measure(name, _if(f"{OUTCOME} = '{name}'"), "terminal.moment",
+    Measure("injected", "1", "injected_at"),
+    Measure("in_flight", "outcome = 'in_flight'", None),
+    *(Measure(name, f"outcome = '{name}'", "terminal_moment",
               facet="" if name in {"delivered", "transferred"} else "final")
       for name in ("delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")),
-    Measure("delivered_first", _if(f"{OUTCOME} = 'delivered' AND delivered_attempt = 1 AND deferred_at IS NULL"),
-            "terminal.moment"),
-    *(Measure(name, _severity(name), "terminal.moment", facet="final") for name in _SEVERITIES),
-    Measure("local_failures", _if(f"{_FINAL_FAILURE} AND {_final('origin')} = 'local'"), "terminal.moment",
-            facet="final"),
-    Measure("attempted", _if("first_attempt_at IS NOT NULL"), "first_attempt_at"),
-    Measure("deferred", _if("deferred_at IS NOT NULL"), "first_attempt_at", facet="deferral"),
-    Measure("deferred_locally", _if("held_up_at IS NOT NULL"), INJECTED_AT, facet="deferral"),
-    Measure("oob_bounced", _if(f"{OUTCOME} = 'delivered' AND oob IS NOT NULL"), "oob.moment", facet="oob"),
-    *(Measure(f"oob_{name}", _oob_severity(name), "oob.moment", facet="oob") for name in _SEVERITIES),
-    Measure("complained", _if("complained_at IS NOT NULL"), "complained_at"),
-    # Only a provider that runs a feedback loop can complain; elsewhere silence means nothing (promise 6).
-    Measure("complainable", _if(f"{OUTCOME} = 'delivered' AND provider.name IN {_LOOPS}"), "terminal.moment"),
-    Measure("attempts", "coalesce(attempts, 0)::BIGINT", None, f"{_ATTEMPT} AND origin = 'remote'"),
-    Measure("attempt_deferrals", "coalesce(deferrals, 0)::BIGINT", None, "type = 'deferral' AND origin = 'remote'",
-            facet="deferral"),
-    Measure("attempt_bounces", _if("terminal.outcome = 'bounced' AND terminal.origin = 'remote'"), None,
-            "type = 'bounce' AND origin = 'remote'", facet="final"),
-    Measure("local_attempts", "coalesce(local_attempts, 0)::BIGINT", None, f"{_ATTEMPT} AND origin = 'local'",
-            facet="deferral"),
+    Measure("delivered_first", "at_once", "terminal_moment"),
+    *(Measure(name, f"coalesce(verdict = '{name}', false)", "terminal_moment", facet="final") for name in _SEVERITIES),
+    Measure("local_failures", "failed_locally", "terminal_moment", facet="final"),
+    Measure("attempted", "attempted", "first_attempt_at"),
+    Measure("deferred", "deferred", "first_attempt_at", facet="deferral"),
+    Measure("deferred_locally", "held_up", "injected_at", facet="deferral"),
+    Measure("oob_bounced", "oob_verdict IS NOT NULL", "oob_moment", facet="oob"),
+    *(Measure(f"oob_{name}", f"coalesce(oob_verdict = '{name}', false)", "oob_moment", facet="oob")
+      for name in _SEVERITIES),
+    Measure("complained", "complained", "complained_at"),
+    Measure("complainable", "complainable", "terminal_moment"),
+    Measure("attempts", "tries", None, f"{_ATTEMPT} AND origin = 'remote'"),
+    Measure("attempt_deferrals", "tries_deferred", None, "type = 'deferral' AND origin = 'remote'", facet="deferral"),
+    Measure("attempt_bounces", "refused_remotely", None, "type = 'bounce' AND origin = 'remote'", facet="final"),
+    Measure("local_attempts", "tries_held_up", None, f"{_ATTEMPT} AND origin = 'local'", facet="deferral"),
     Measure("rejected", "0", None, "type = 'rejection'"),
 )  # fmt: skip
+"""Every count."""
 
 MEASURE_NAMES = tuple(measure.name for measure in MEASURES)
+COUNTED_EVENTS = " OR ".join(f"({measure.of_event})" for measure in MEASURES if measure.of_event)
+"""SQL over an event row: some measure counts it."""
 
 
 def create_rollup_table() -> str:
@@ -117,6 +139,25 @@ def create_rollup_table() -> str:
     dimensions = ", ".join(f"{name} VARCHAR NOT NULL" for name in ROLLED)
     measures = ", ".join(f"{name} BIGINT NOT NULL" for name in MEASURE_NAMES)
     return f"CREATE TABLE rollup (clock rate_clock NOT NULL, bucket TIMESTAMP NOT NULL, {dimensions}, {measures})"
+
+
+def moments(clock: str) -> list[tuple[str, list[Measure]]]:
+    """At which columns of a flat row a clock counts what."""
+    if clock == "cohort":
+        return [("injected_at", list(MEASURES))]
+    found: dict[str, list[Measure]] = {}
+    for measure in MEASURES:
+        if measure.event_at is not None:
+            found.setdefault(measure.event_at, []).append(measure)
+    return list(found.items())
+
+
+def of_one_facet(measures: Sequence[Measure], dimensions: Sequence[str]) -> list[list[Measure]]:
+    """Measures that one row can hold: all of them, unless traits of failures are asked for, which differ by facet."""
+    if not any(DIMENSIONS[name].of_failure for name in dimensions):
+        return [list(measures)]
+    facets = dict.fromkeys(measure.facet for measure in measures)
+    return [[measure for measure in measures if measure.facet == facet] for facet in facets]
 
 
 def contributions(units: str | None, events: str | None, dimensions: Sequence[str] = ROLLED, *, sign: int = 1) -> str:
@@ -128,25 +169,15 @@ def contributions(units: str | None, events: str | None, dimensions: Sequence[st
     """
     selects: list[str] = []
     if units is not None:
-        moments = dict.fromkeys(measure.event_at for measure in MEASURES if measure.event_at is not None)
-        times = [("cohort", INJECTED_AT, list(MEASURES))]
-        times += [("event", at, [measure for measure in MEASURES if measure.event_at == at]) for at in moments]
         selects.extend(
             _of_units(units, dimensions, clock, at, counted, sign)
-            for clock, at, measures in times
-            for counted in _together(measures, dimensions)
+            for clock in ("cohort", "event")
+            for at, measures in moments(clock)
+            for counted in of_one_facet(measures, dimensions)
         )
     if events is not None:
         selects.extend(_of_events(events, dimensions, sign))
     return " UNION ALL ".join(selects)
-
-
-def _together(measures: Sequence[Measure], dimensions: Sequence[str]) -> list[list[Measure]]:
-    """Measures that one row can hold: all of them, unless traits of failures are asked for, which differ by facet."""
-    if not any(DIMENSIONS[name].of_failure for name in dimensions):
-        return [list(measures)]
-    facets = dict.fromkeys(measure.facet for measure in measures)
-    return [[measure for measure in measures if measure.facet == facet] for facet in facets]
 
 
 def summed(select: str, dimensions: Sequence[str] = ROLLED) -> str:
@@ -168,29 +199,29 @@ def compaction() -> str:
 def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure], sign: int) -> str:
     names = {measure.name for measure in counted}
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in dimensions)
+    profile = ", ".join(f"{sql} AS {name}" for name, sql in PROFILE.items())
     values = ", ".join(
-        f"{sign} * {_counted(measure)} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
+        f"{measure.counted} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
         for measure in MEASURES
     )
-    return (
-        f"SELECT '{clock}'::rate_clock AS clock, time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, {values} "
-        f"FROM {units} WHERE {at} IS NOT NULL"
+    flat_rows = flat(units, n=str(sign))
+    profiled = (
+        f"SELECT time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, n, {profile} FROM ({flat_rows}) "
+        f"WHERE {at} IS NOT NULL"
     )
-
-
-def _counted(measure: Measure) -> str:
-    """What a unit adds: a hop that its next hop stands for adds only the tries that were made there."""
-    return measure.value if measure.of_event else f"CASE WHEN successor IS NULL THEN {measure.value} ELSE 0 END"
+    named = "".join(f", {name}" for name in dimensions)
+    return f"SELECT '{clock}'::rate_clock AS clock, bucket{named}, {values} FROM ({profiled})"
 
 
 def _of_events(events: str, dimensions: Sequence[str], sign: int) -> list[str]:
     """Attempts count at their own time; a refusal, which has no unit, counts on both clocks at its time."""
     keys = "".join(f", {DIMENSIONS[name].of_event} AS {name}" for name in dimensions)
     selects = []
-    counted = " OR ".join(f"({measure.of_event})" for measure in MEASURES if measure.of_event)
-    for clock, wanted in (("event", counted), ("cohort", "type = 'rejection'")):
+    for clock, wanted in (("event", COUNTED_EVENTS), ("cohort", "type = 'rejection'")):
         values = ", ".join(
-            f"{sign} * {_if(measure.of_event)} AS {measure.name}" if measure.of_event else f"0 AS {measure.name}"
+            f"{sign} * coalesce(({measure.of_event})::BIGINT, 0) AS {measure.name}"
+            if measure.of_event
+            else f"0 AS {measure.name}"
             for measure in MEASURES
         )
         selects.append(
