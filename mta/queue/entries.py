@@ -33,12 +33,17 @@ class Result:
         return orjson.dumps({"id": self.id, "attempts": self.attempts, "due": self.due, **moved})
 
 
-def messages_head(envelope: Envelope, messages: Sequence[Message]) -> bytes:
-    """An envelope and the present state of its messages. What has its usual value is left out."""
+def messages_head(envelope: Envelope, messages: Sequence[Message], *, copied: bool = False) -> bytes:
+    """An envelope and the present state of its messages. What has its usual value is left out.
+
+    `copied`: the messages stand in an earlier entry, too, and this one holds instead.
+    """
     said = {name: getattr(envelope, name) for name in _REQUIRED}
     said |= {name: value for name, usual in _USUAL.items() if (value := getattr(envelope, name)) != usual}
     if envelope.meta:
         said["meta"] = dict(envelope.meta)
+    if copied:
+        said["copied"] = True
     said["messages"] = [_row(message) for message in messages]
     return orjson.dumps(said)
 
@@ -54,12 +59,13 @@ class MessagesHead:
 
     shared: Mapping[str, Any]
     rows: Sequence[Sequence[Any]]
+    copied: bool
 
     @classmethod
     def parse(cls, head: bytes) -> MessagesHead:
         """What `messages_head` made."""
         said = orjson.loads(head)
-        return cls(said, said.pop("messages"))
+        return cls(said, said.pop("messages"), said.pop("copied", False))
 
     @property
     def received_at(self) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, pairwise
+from mmap import mmap
 from zlib import crc32
 
 __all__ = [
@@ -54,6 +55,9 @@ class EntryKind(IntEnum):
     """All records up to a number are durable in the log."""
 
 
+_KINDS = {kind.value: kind for kind in EntryKind}
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry, read or to be written. `records` are lines of JSON without line ends."""
@@ -82,7 +86,7 @@ class SegmentHeader:
         return _HEADER.pack(_MAGIC, self.salt, self.next_seq)
 
     @classmethod
-    def parse(cls, data: bytes) -> SegmentHeader | None:
+    def parse(cls, data: bytes | mmap) -> SegmentHeader | None:
         """The header that `data` begins with, or None."""
         if len(data) < _HEADER.size:
             return None
@@ -114,7 +118,7 @@ def unpack(payload: memoryview, *, with_body: bool = True) -> Entry:
     ends = list(accumulate(sizes, initial=start))
     records = tuple(bytes(payload[a:b]) for a, b in pairwise(ends))
     body = bytes(payload[ends[-1] :]) if with_body else b""
-    return Entry(EntryKind(kind), bytes(payload[start - head_size : start]), body, first_seq, records)
+    return Entry(_KINDS[kind], bytes(payload[start - head_size : start]), body, first_seq, records)
 
 
 def head_range(payload: bytes) -> range:

@@ -12,7 +12,7 @@ comes across it and lets it go. So a row number in a list never means another me
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import IntEnum
 
 from mta.queue.message import Place
@@ -55,6 +55,7 @@ class Index:
             *(self._high, self._low, self._segment, self._offset, self._size, self._nth, self._of, self._queue),
             *(self._attempts, self._received, self._state, self.due),
         )
+        self._appends = tuple(column.append for column in self._columns)
         self._slots = array("I", bytes(4 * _FIRST_SLOTS))
         self._queues = _Names()
         self.waiting = 0
@@ -80,13 +81,15 @@ class Index:
                 column[row] = value
         else:
             row = len(self.due)
-            for column, value in zip(self._columns, values, strict=True):
-                column.append(value)
+            for append, value in zip(self._appends, values, strict=True):
+                append(value)
         self.waiting += 1
         self.retrying += attempts > 0
         if self.waiting * 3 > len(self._slots) * 2:
-            self._grow()
-        self._link(row)
+            rows = array("I", (found - 1 for found in self._slots if found))
+            self._slots = array("I", bytes(4 * 2 * len(self._slots)))
+            self._link(rows)
+        self._link((row,))
         return row
 
     def finish(self, row: int) -> None:
@@ -204,8 +207,14 @@ class Index:
             at = (at + 1) & mask
         return at
 
-    def _link(self, row: int) -> None:
-        self._slots[self._slot(self._high[row], self._low[row])] = row + 1
+    def _link(self, rows: Iterable[int]) -> None:
+        """Put in ids that are not there."""
+        slots, mask, high, low = self._slots, len(self._slots) - 1, self._high, self._low
+        for row in rows:
+            at = hash((high[row], low[row])) & mask
+            while slots[at]:
+                at = (at + 1) & mask
+            slots[at] = row + 1
 
     def _unlink(self, row: int) -> None:
         """Take an id out, and move up those behind it that were displaced by it."""
@@ -222,12 +231,6 @@ class Index:
                 slots[gap] = other
                 gap = at
         slots[gap] = _EMPTY
-
-    def _grow(self) -> None:
-        rows = [found - 1 for found in self._slots if found]
-        self._slots = array("I", bytes(4 * 2 * len(self._slots)))
-        for row in rows:
-            self._link(row)
 
 
 class _Names:

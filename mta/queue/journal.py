@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 import secrets
 import time
@@ -43,6 +44,8 @@ __all__ = ["Journal", "Replayed"]
 _SUFFIX = ".journal"
 _HEAD_BYTES = 2048
 """What is read to find an entry's head: enough for nearly all."""
+_FORGET_BYTES = 4 * 1024 * 1024
+"""How much of a segment is in memory while it is read back."""
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -112,18 +115,20 @@ class Journal:
     def _replay_segment(
         self, path: Path, *, last: bool, report: Callable[[SpoolDamaged], None]
     ) -> Iterator[Replayed | SegmentHeader]:
-        data = path.read_bytes()
+        data = _mapped(path)
         header = SegmentHeader.parse(data)
         if header is None:
             if not (last and len(data) < HEADER_BYTES):
-                report(self._set_aside(path, data, 0, "the segment's header cannot be read"))
+                report(self._set_aside(path, data[:], 0, "the segment's header cannot be read"))
             path.unlink()
             return
-        number, size = int(path.name.removesuffix(_SUFFIX)), len(data)
+        number, size, seen = int(path.name.removesuffix(_SUFFIX)), len(data), 0
         yield header
         for found in scan(memoryview(data), header.salt):
             if not isinstance(found, Damage):
                 yield self._replayed(number, *found)
+                if found[0] - seen > _FORGET_BYTES:
+                    seen = _forget(data, found[0])
             elif last and found.at_end:
                 size = found.start
             else:
@@ -306,6 +311,20 @@ class Journal:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:010d}{_SUFFIX}"
+
+
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    """The bytes of a file, in pages that take no memory before they are looked at."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def _forget(data: mmap.mmap | bytes, end: int) -> int:
+    """Give back the memory of the pages before `end`; where the rest begins."""
+    start = end - end % mmap.PAGESIZE
+    if isinstance(data, mmap.mmap):
+        data.madvise(mmap.MADV_DONTNEED, 0, start)
+    return start
 
 
 def _read_cached(fd: int, place: Place) -> bytes:

@@ -56,8 +56,7 @@ class Recovery:
 class Spool:
     """`recover`, then `accept`, `record`, `postpone` and `finish`; `reclaim` now and then; `close` at the end.
 
-    `index` holds what waits, by rows; `load` makes a message of a row. `domains` counts what waits by the domain it is
-    routed by.
+    `index` holds what waits, by rows; `load` makes a message of a row.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class Spool:
         self._free, self._free_until = 0, 0.0
         self._head: tuple[Place, MessagesHead, Envelope] | None = None
         self.index = Index()
-        self.domains: Counter[str] = Counter()
         self.on_accepted: Callable[[Sequence[Message]], None] = lambda _: None
         self.failed = self._journal.failed
 
@@ -138,10 +136,10 @@ class Spool:
     def _replay_messages(self, head: MessagesHead, place: Place) -> None:
         received_at, of = head.received_at, len(head.rows)
         for nth, (id_, _, queue, attempts, due, *_) in enumerate(head.rows):
-            row = self.index.find(id_)
+            row = self.index.find(id_) if head.copied else None
             if row is None:
                 self._enter(id_, place, nth, of, queue, attempts=attempts, due=due, received_at=received_at)
-            else:  # compaction copied it
+            else:
                 self._move(row, place, nth, of)
 
     def _replay_result(self, result: Result) -> None:
@@ -154,7 +152,7 @@ class Spool:
             return
         self.index.postpone(row, result.attempts, result.due)
         if result.queue is not None:
-            self._rebind(row, result.queue)
+            self.index.rebind(row, result.queue)
 
     # What happens to messages
 
@@ -285,13 +283,20 @@ class Spool:
             else:
                 return
 
+    @property
+    def domains(self) -> Counter[str]:
+        """How many messages wait, by the domain by which they are routed."""
+        found: Counter[str] = Counter()
+        for queue, count in self.index.queues.items():
+            found[QueueName.parse(queue).route] += count
+        return found
+
     # The index, and what is counted beside it
 
     def _enter(
         self, id_: str, place: Place, nth: int, of: int, queue: str, *, attempts: int, due: int, received_at: int
     ) -> int:
         row = self.index.add(id_, place, nth, of, queue, attempts=attempts, due=due, received_at=received_at)
-        self.domains[QueueName.parse(queue).route] += 1
         self._entries[place.segment] += 1
         self._live_bytes += self.index.share(row)
         return row
@@ -304,21 +309,9 @@ class Spool:
         self._live_bytes += self.index.share(row)
 
     def _leave(self, row: int) -> None:
-        self._uncount(self.index.queue(row))
         self._entries[self.index.place(row).segment] -= 1
         self._live_bytes -= self.index.share(row)
         self.index.finish(row)
-
-    def _rebind(self, row: int, queue: str) -> None:
-        self._uncount(self.index.queue(row))
-        self.domains[QueueName.parse(queue).route] += 1
-        self.index.rebind(row, queue)
-
-    def _uncount(self, queue: str) -> None:
-        domain = QueueName.parse(queue).route
-        self.domains[domain] -= 1
-        if not self.domains[domain]:
-            del self.domains[domain]
 
     def _append(
         self,
@@ -422,7 +415,7 @@ class Spool:
                 for nth, row in enumerate(rows):
                     self._move(row, place, nth, len(rows))
 
-            await self._append(EntryKind.MESSAGES, messages_head(envelope, messages), (), body, applied)
+            await self._append(EntryKind.MESSAGES, messages_head(envelope, messages, copied=True), (), body, applied)
         finally:
             for row in rows:
                 self.index.set_busy(row, busy=False)
