@@ -1,4 +1,4 @@
-"""Reading a message from the wire after DATA (RFC 5321 section 4.5.2): dots unstuffed, within limits.
+"""Reading a message from the wire, after DATA (RFC 5321 section 4.5.2) or BDAT (RFC 3030), within limits.
 
 A line ends in CRLF and nothing else; only CRLF.CRLF ends the message. That is looked for in the buffer as a whole,
 because looking at each line costs a third of a session's time. What passes a limit is read on and thrown away, so that
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from mta.smtp.inbox import Inbox
 
-__all__ = ["Overlong", "read_body"]
+__all__ = ["Overlong", "check_chunks", "read_body", "read_chunk"]
 
 _END = b"\r\n.\r\n"
 _EMPTY = b".\r\n"
 _TOO_LONG = "500 5.5.2 Line too long (RFC 5321 section 4.5.3.1.6)"
 _TOO_LARGE = "552 5.3.4 The message is larger than this system takes"
+_LEAST_PATIENCE = 64 * 1024
 _PATIENCE = 4
 """Times the size limit that is read in all before the client is cut off."""
 
@@ -65,6 +66,34 @@ async def _throw_away(inbox: Inbox, max_line: int, max_bytes: int) -> Overlong:
         read += len(buffer) - kept
     del buffer[: end + len(_END)]
     return Overlong(refusal)
+
+
+async def read_chunk(inbox: Inbox, size: int, room: int) -> bytes | Overlong:
+    """The `size` bytes that follow BDAT. More than `room` are read and thrown away, but not for ever."""
+    if size > room:
+        return await _pass_over(inbox, size, _PATIENCE * max(room, _LEAST_PATIENCE))
+    buffer = inbox.buffer
+    while len(buffer) < size:
+        await inbox.more()
+    chunk = bytes(buffer[:size])
+    del buffer[:size]
+    return chunk
+
+
+async def _pass_over(inbox: Inbox, size: int, patience: int) -> Overlong:
+    buffer, left = inbox.buffer, min(size, patience)
+    while left:
+        if not buffer:
+            await inbox.more()
+        passed = min(left, len(buffer))
+        del buffer[:passed]
+        left -= passed
+    return Overlong(_TOO_LARGE, cut_off=size > patience)
+
+
+def check_chunks(content: bytes, max_line: int) -> Overlong | None:
+    """What is wrong with a message that came in chunks, if anything."""
+    return Overlong(_TOO_LONG) if _has_long_line(content, max_line) else None
 
 
 def _refusal(beginning: bytes, max_line: int) -> str:

@@ -29,7 +29,8 @@ from mta.queue.spool import Spool
 from mta.settings import MtaSettings
 from mta.smtp.headers import HeaderFacts, line_ends_are_clean, read_header, received_field
 from mta.smtp.login import MECHANISMS, Login
-from mta.smtp.session import Session
+from mta.smtp.parameters import RcptParameters
+from mta.smtp.session import MailEnvelope, Session
 
 __all__ = ["Feedback", "Reception"]
 
@@ -41,6 +42,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_LOCAL_PART = 64
+_ASKED_NOTHING = RcptParameters()
 _IDS_TOLD = 14
 """More would not fit into a reply line (512 bytes, RFC 5321 section 4.5.3.1.5)."""
 
@@ -70,7 +72,16 @@ class Reception:
         kept = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
         if self.login is not None and server.is_encrypted:
             kept.append(f"250-AUTH {' '.join(MECHANISMS)}")
-        return [*kept, "250-PIPELINING", "250 ENHANCEDSTATUSCODES"]
+        limits = f"250-LIMITS RCPTMAX={self.settings.max_recipients}"  # RFC 9422
+        return [
+            *kept,
+            "250-PIPELINING",
+            "250-CHUNKING",
+            "250-DSN",
+            "250-MT-PRIORITY",
+            limits,
+            "250 ENHANCEDSTATUSCODES",
+        ]
 
     async def handle_AUTH(self, server: Session, session: Any, envelope: Any, args: list[str]) -> str | None:  # noqa: N802
         """Let the client prove who it is."""
@@ -89,7 +100,7 @@ class Reception:
         del session, options
         return self.answer_recipient(server, envelope, address)
 
-    def answer_recipient(self, server: Session, envelope: Any, address: str) -> str:
+    def answer_recipient(self, server: Session, envelope: MailEnvelope, address: str) -> str:
         """The same without a task switch."""
         refusal = self._refusal(server, address, len(envelope.rcpt_tos))
         if refusal:
@@ -159,7 +170,11 @@ class Reception:
         client = hop_of(server, session)
         now = self.clock()
         ours = [address for address in envelope.rcpt_tos if self._is_feedback(address)]
-        queued = [address for address in envelope.rcpt_tos if not self._is_feedback(address)]
+        queued = [
+            (address, envelope.asked_of.get(number, _ASKED_NOTHING))
+            for number, address in enumerate(envelope.rcpt_tos)
+            if not self._is_feedback(address)
+        ]
         ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
         trace = received_field(client, self.settings.hostname, ids[0], now, _protocol(server, envelope))
         body = b"".join((trace, self.signers.signatures(envelope.content, now), envelope.content))
@@ -171,9 +186,14 @@ class Reception:
             meta=_meta(facts),
             utf8=envelope.smtp_utf8,
             session_id=client.session_id,
+            ret=envelope.asked.ret,
+            envid=envelope.asked.envid,
+            priority=envelope.asked.priority,
         )
         if queued:
-            messages = [self._message(id_, to, shared, facts) for id_, to in zip(ids, queued, strict=False)]
+            messages = [
+                self._message(id_, to, shared, facts, asked) for id_, (to, asked) in zip(ids, queued, strict=False)
+            ]
             records = [self.recorder.reception(message, client) for message in messages]
             await self.spool.accept(shared, messages, body, records)
         if ours:
@@ -212,10 +232,17 @@ class Reception:
         return None
 
     @staticmethod
-    def _message(queue_id: str, recipient: str, shared: Envelope, facts: HeaderFacts) -> Message:
+    def _message(
+        queue_id: str, recipient: str, shared: Envelope, facts: HeaderFacts, asked: RcptParameters = _ASKED_NOTHING
+    ) -> Message:
         domain = canonical_domain(recipient.rpartition("@")[2])
         queue = intern(queue_name(domain, facts.tenant, facts.campaign))
-        return Message(queue_id, recipient, domain, queue, shared, due=shared.received_at)
+        return Message(
+            *(queue_id, recipient, domain, queue, shared),
+            due=shared.received_at,
+            notify=asked.notify,
+            orcpt=asked.orcpt,
+        )
 
     async def _take_feedback(self, mail: FeedbackMail, shared: Envelope, client: Hop) -> None:
         """Log what the reader makes of it; what it can make nothing of was at least received."""

@@ -6,6 +6,7 @@ What is added to the stock class, and why:
 - enhanced status codes (RFC 2034) on every answer, and PIPELINING (RFC 2920);
 - MAIL and RCPT of the common form are answered without the full e-mail grammar and without a task switch; whatever has
   another form goes the stock way, which is also what the tests compare the fast road with;
+- CHUNKING (RFC 3030), and the parameters of MAIL and RCPT that `parameters` reads;
 - commands and messages are read from a buffer of our own (`Inbox`, `read_body`), which bounds memory;
 - DATA has its own time limit; time-outs are announced with 421 instead of a silent close, by one timer a session;
 - AUTH is `Login`'s; what follows the mechanism's name is never shown to anybody;
@@ -16,15 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
 from aiosmtpd.smtp import SMTP, Envelope, TLSSetupException
 
 from mta.events.reply import SmtpReply, parse_reply
-from mta.smtp.body import Overlong, read_body
+from mta.smtp.body import Overlong, check_chunks, read_body, read_chunk
 from mta.smtp.inbox import Inbox
+from mta.smtp.parameters import MailParameters, RcptParameters, mail_parameters, rcpt_parameters
 
 __all__ = ["Session", "SessionOwner"]
 
@@ -35,7 +38,8 @@ _MAIL = re.compile(
 )
 _RCPT = re.compile(rf"RCPT TO: ?<{_ADDRESS}>\r?\n".encode(), re.IGNORECASE)
 _SIZE = re.compile(rb"SIZE=(\d+)", re.IGNORECASE)
-_PATH = re.compile(r"\s*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}|)>")
+_OURS = re.compile(r" (?:RET|ENVID|MT-PRIORITY|AUTH|NOTIFY|ORCPT)(?:=| |$)", re.IGNORECASE)
+_BDAT = re.compile(r"(\d{1,18})( +LAST)?", re.IGNORECASE)
 _PATH = re.compile(r"\s*<(?:\"|[^\"\s>]*>)")
 """What may be left to the full grammar: something in angle brackets, without blanks unless it is quoted."""
 _CODE = re.compile(r"([245])\d\d[ ](?!\1\.\d)")
@@ -66,6 +70,23 @@ _UNSENT = 64 * 1024
 _WITHOUT_ENHANCED = frozenset({"", "HELO", "EHLO", "STARTTLS"})
 
 _Command = Callable[[str | None], Awaitable[None]]
+_Asked = TypeVar("_Asked")
+
+
+class MailEnvelope(Envelope):
+    """aiosmtpd's envelope, with what MAIL and RCPT asked for beyond what that knows, and the chunks that came.
+
+    `asked_of` is by the recipient's place in `rcpt_tos`. `chunks` is None until BDAT is used.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = MailParameters()
+        self.asked_of: dict[int, RcptParameters] = {}
+        self.chunks: list[bytes] | None = None
+        self.chunks_size = 0
+        self.is_spoilt = False
+        """A chunk was refused: nothing but RSET or a new greeting mends it."""
 
 
 class SessionOwner(Protocol):
@@ -88,7 +109,7 @@ class Policy(Protocol):
     def offers_login(self) -> bool:
         """Whether anybody can log in."""
 
-    def answer_recipient(self, server: Session, envelope: Envelope, address: str) -> str:
+    def answer_recipient(self, server: Session, envelope: MailEnvelope, address: str) -> str:
         """Answer RCPT; a positive answer has added the recipient to the envelope."""
 
 
@@ -109,8 +130,11 @@ class Session(SMTP):
         **options: Any,
     ) -> None:
         self.line_length_limit = max_line + 1
+        self.command_size_limits = defaultdict(lambda: self.command_size_limit)  # aiosmtpd's is one for all sessions
         super().__init__(handler, enable_SMTPUTF8=True, auth_require_tls=False, **options)  # Login requires it
         self._auth_required = needs_login
+        self.command_size_limits["RCPT"] += 528  # ORCPT and NOTIFY: RFC 3461 section 4
+        self.command_size_limits["MAIL"] += 160  # RET, ENVID, MT-PRIORITY, AUTH
         self._inbox = Inbox()
         self._owner = owner
         self._policy = handler
@@ -251,10 +275,10 @@ class Session(SMTP):
         envelope, session = self.envelope, self.session
         if envelope is None or session is None or not session.host_name or not self._tls_handshake_okay:
             return False
-        if self._auth_required and not session.authenticated:
+        if self._lacks_login:
             return False
         if envelope.mail_from and (found := _RCPT.fullmatch(line)):
-            answer = self._policy.answer_recipient(self, envelope, found[1].decode())
+            answer = self._policy.answer_recipient(self, self._mail, found[1].decode())
         elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._takes(found[2]):
             envelope.mail_from = (found[1] or b"<>").decode()
             envelope.mail_options.extend(found[2].decode().upper().split())
@@ -328,9 +352,107 @@ class Session(SMTP):
         transport = cast("asyncio.Transport | None", self.transport)
         return transport is None or transport.get_write_buffer_size() < _UNSENT
 
+    def _create_envelope(self) -> MailEnvelope:
+        return MailEnvelope()
+
+    # Parameters that aiosmtpd does not know
+
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+        """Begin a transaction."""
+        asked, rest = self._parameters("FROM:", arg, mail_parameters)
+        if asked is None:
+            await self.push(rest or "")
+            return
+        await super().smtp_MAIL(rest)
+        if self.envelope is not None and self.envelope.mail_from:
+            self._mail.asked = asked
+
+    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
+        """Add a recipient."""
+        asked, rest = self._parameters("TO:", arg, rcpt_parameters)
+        if asked is None:
+            await self.push(rest or "")
+            return
+        before = len(self._mail.rcpt_tos)
+        await super().smtp_RCPT(rest)
+        if len(self._mail.rcpt_tos) > before and asked != RcptParameters():
+            self._mail.asked_of[before] = asked
+
+    def _parameters(
+        self, keyword: str, arg: str | None, read: Callable[[str], tuple[_Asked, str]]
+    ) -> tuple[_Asked | None, str | None]:
+        """What a command asked for, and the command without it; or None and an answer that refuses it."""
+        nothing = read("")[0]
+        if arg is None or not _OURS.search(arg) or self.session is None or not self.session.extended_smtp:
+            return nothing, arg
+        path = self._strip_command_keyword(keyword, arg)
+        address, options = self._getaddr(path) if path else (None, None)
+        if not path or address is None or options is None:
+            return nothing, arg  # the stock method knows what is wrong with it
+        try:
+            asked, rest = read(options)
+        except ValueError as error:
+            return None, f"501 5.5.4 {error}"
+        return asked, f"{keyword}{path[: len(path) - len(options)]} {rest}".rstrip()
+
+    @property
+    def _mail(self) -> MailEnvelope:
+        return cast("MailEnvelope", self.envelope)
+
+    # Messages
+
+    async def smtp_BDAT(self, arg: str | None) -> None:  # noqa: N802
+        """Read a chunk (RFC 3030), and after the last one hand the message to the handler."""
+        found = _BDAT.fullmatch(arg or "")
+        if found is None:  # nobody knows where the next command begins
+            await self.push("501 5.5.4 Syntax: BDAT size [LAST]")
+            await self.push("421 4.7.0 Closing, what follows cannot be told from commands")
+            return
+        self.in_data = True
+        self._reset_timeout(self._data_timeout)
+        try:
+            await self._chunk(int(found[1]), is_last=found[2] is not None)
+        finally:
+            self.in_data = False
+            if self.transport is not None:
+                self._reset_timeout()
+
+    async def _chunk(self, size: int, *, is_last: bool) -> None:
+        envelope, limit = self._mail, self.data_size_limit or _NO_LIMIT
+        ready = bool(envelope.rcpt_tos) and not envelope.is_spoilt and not self._lacks_login
+        chunk = await read_chunk(self._inbox, size, limit - envelope.chunks_size if ready else 0)
+        if not ready:
+            await self.push("503 5.5.1 Error: need RCPT command, or RSET after a refused chunk")
+        elif isinstance(chunk, Overlong):
+            envelope.is_spoilt = True
+            await self.push(chunk.reply)
+        else:
+            envelope.chunks = [*(envelope.chunks or ()), chunk]
+            envelope.chunks_size += size
+            if is_last:
+                await self._finish_chunks(envelope)
+            else:
+                await self.push(f"250 2.0.0 {size} octets received")
+        if isinstance(chunk, Overlong) and chunk.cut_off and self.transport is not None:
+            self.transport.close()
+
+    async def _finish_chunks(self, envelope: MailEnvelope) -> None:
+        envelope.content = b"".join(envelope.chunks or ())
+        refused = check_chunks(envelope.content, self.line_length_limit)
+        answer = refused.reply if refused else await self._call_handler_hook("DATA")
+        self.envelope = self._create_envelope()
+        await self.push(answer)
+
+    @property
+    def _lacks_login(self) -> bool:
+        return bool(self._auth_required) and not (self.session is not None and self.session.authenticated)
+
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
         """Read the message, hand it to the handler, and answer what that says."""
         if await self.check_helo_needed():
+            return
+        if self._mail.chunks is not None or self._mail.is_spoilt:
+            await self.push("503 5.5.1 Error: BDAT was used, DATA cannot be")  # RFC 3030 section 3
             return
         if arg or self.envelope is None or not self.envelope.rcpt_tos:
             await self.push("501 Syntax: DATA" if arg else "503 Error: need RCPT command")

@@ -112,7 +112,10 @@ async def test_a_client_outside_the_relay_networks_may_send_to_nobody(mta):
         (["EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<u@-bad-.example>"], "553 5.1.3 The recipient address"),
         (["EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<u@[127.0.0.1]>"], "553 5.1.3 The recipient address"),
         (["EHLO c", "MAIL FROM:<a@example.org>", f"RCPT TO:<{'l' * 65}@example.com>"], "553 5.1.3 The recipient"),
-        (["EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<u@example.com> NOTIFY=NEVER"], "555 5.5.4 RCPT TO"),
+        (["EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<u@example.com> NOTIFY=SOON"], "501 5.5.4 NOTIFY is"),
+        (["EHLO c", "MAIL FROM:<a@example.org>", "RCPT TO:<u@example.com> XOPTION=1"], "555 5.5.4 RCPT TO"),
+        (["EHLO c", "MAIL FROM:<a@example.org> RET=SOME"], "501 5.5.4 RET is"),
+        (["HELO c", "MAIL FROM:<a@example.org> RET=FULL"], "501 5.5.4 Syntax: MAIL FROM"),
         (["XYZZY"], '500 5.5.2 Error: command "XYZZY" not recognized'),
         (["EHLO c", "MAIL FROM:<a b@example.org>"], "553 5.1.3 Error: malformed address"),
         (["EHLO c", "AUTH PLAIN AGEAYg=="], '500 5.5.2 Error: command "AUTH" not recognized'),
@@ -133,7 +136,8 @@ async def test_ehlo_offers_only_what_is_kept(mta):
     async with Dialogue(worker.port) as client:
         offered = {line[4:] for line in (await client.say("EHLO c.example.org")).split("\n")[1:]}
     assert client.greeting.startswith("220 localhost ESMTP")
-    assert offered == {"SIZE 5000", "8BITMIME", "SMTPUTF8", "PIPELINING", "ENHANCEDSTATUSCODES"}
+    offers = "8BITMIME SMTPUTF8 PIPELINING CHUNKING DSN MT-PRIORITY ENHANCEDSTATUSCODES"
+    assert offered == {"SIZE 5000", "LIMITS RCPTMAX=1024", *offers.split()}
 
 
 @pytest.mark.parametrize(
