@@ -55,6 +55,13 @@ METRICS: tuple[Metric, ...] = (
         "SMTP connections by what became of TLS: ok, failed or not_offered.",
         ("direction", "provider", "result", "tls_version"),
     ),
+    Metric(
+        f"{_PREFIX}tls_policy_sessions_total",
+        "counter",
+        "SMTP sessions out for which somebody asks for TLS, by who (shaping, route, sts, sts-testing, dane) and by "
+        "result: success or a failure type of RFC 8460.",
+        ("policy", "result"),
+    ),
     Metric(f"{_PREFIX}log_records_total", "counter", "Log records that became durable.", ("type",)),
     Metric(
         f"{_PREFIX}journal_sync_seconds",
@@ -74,6 +81,14 @@ _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages_received_total": (("ESMTP",), ("HTTP",), ("Internal",)),
     "feedback_mails_total": tuple(
         (result,) for result in ("bounce", "complaint", "no-report", "no-failure", "forged", "expired", "unreadable")
+    ),
+    "tls_policy_sessions_total": tuple(
+        (policy, result)
+        for policy in ("shaping", "route", "sts", "sts-testing", "dane")
+        for result in (
+            *("success", "starttls-not-supported", "certificate-host-mismatch", "certificate-expired"),
+            *("certificate-not-trusted", "validation-failure"),
+        )
     ),
     "rejections_total": tuple(
         (reason,)
@@ -172,6 +187,10 @@ class MtaMetrics:
     def tls(self, direction: str, provider: str, result: str, version: str) -> None:
         """A connection did (ok), tried (failed) or could not try (not_offered) TLS."""
         self._counters["tls_connections_total"].labels(direction, provider, result, version).inc()
+
+    def tls_policy(self, policy: str, result: str) -> None:
+        """A connection did what a policy asks of TLS, or did not."""
+        self._counters["tls_policy_sessions_total"].labels(policy, result).inc()
 
     def expect_tls(self, providers: Iterable[str]) -> None:
         """Give the TLS series of these providers, and of clients, their zeros.

@@ -196,6 +196,14 @@ class MtaSettings(BaseModel):
     reply_timeout: Seconds = 300.0
     starttls: bool = True
     """Encrypt where the peer offers it. Opportunistic: the certificate is not checked."""
+    mta_sts: bool = False
+    """Look up and keep the MTA-STS policies of recipient domains (RFC 8461); this asks web servers of theirs."""
+    mta_sts_port: int = Field(default=443, ge=1, le=65535)
+    """Where those web servers listen."""
+    dnssec: bool = False
+    """The name servers check DNSSEC and the way to them is safe (this machine): DANE is kept (RFC 7672)."""
+    tls_authorities: Path | None = None
+    """PEM file of the authorities that may vouch for mail hosts; None means the system's."""
     remember_broken_tls: Seconds = 3600.0
     """How long a host whose TLS handshake failed is sent to in clear at once."""
     drain_timeout: Seconds = 10.0

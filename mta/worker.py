@@ -30,10 +30,13 @@ from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.ground_rules import read_egress, read_shaping
 from mta.delivery.limit_table import LimitTable
+from mta.delivery.mta_sts import StsPolicies
+from mta.delivery.policy_fetch import PolicyFetcher
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.return_address import ReturnAddress, SignedReturns, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
+from mta.delivery.tls import TrustRoots
 from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError, SpoolFull
 from mta.events.errors import SettingsError
@@ -41,6 +44,7 @@ from mta.events.instants import SECOND
 from mta.events.pseudonym import Keyring
 from mta.events.return_path import ReturnPaths
 from mta.metrics import LiveState, MtaMetrics
+from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
@@ -137,7 +141,7 @@ class Worker:
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
-            router=Router(settings, resolver or _dns(settings), clock, source),
+            router=self._router(resolver or _dns(settings), source),
             recorder=recorder,
             metrics=self.metrics,
             returns=returns,
@@ -154,6 +158,15 @@ class Worker:
         self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
+
+    def _router(self, resolver: Resolver, source: random.Random) -> Router:
+        settings = self._settings
+        if not settings.mta_sts:
+            return Router(settings, resolver, self._clock, source)
+        trust, prohibited = TrustRoots(settings.tls_authorities).checked, Networks(settings.prohibited_networks)
+        fetch = PolicyFetcher(resolver.addresses, prohibited, trust, settings.mta_sts_port)
+        policies = StsPolicies(resolver.texts, fetch, self._paths.shared / "mta-sts", self._clock)
+        return Router(settings, resolver, self._clock, source, policies.policy)
 
     def _log_writer(self) -> LogWriter:
         return LogWriter(
@@ -348,7 +361,12 @@ def _token(path: Path | None) -> str | None:
 
 
 def _dns(settings: MtaSettings) -> DnsResolver:
-    return DnsResolver([str(each) for each in settings.nameservers], settings.nameserver_port, settings.dns_timeout)
+    return DnsResolver(
+        [str(each) for each in settings.nameservers],
+        settings.nameserver_port,
+        settings.dns_timeout,
+        dnssec=settings.dnssec,
+    )
 
 
 def _node_id(settings: MtaSettings, path: Path) -> str:

@@ -1,7 +1,8 @@
 """Log records of the bundled MTA, in KumoMTA's JSON schema, so that every consumer of its logs understands them.
 
-Additions of ours stand only under `meta`: tenant, campaign and pool of the message, `mtascope_direction` where mail
-came in for ourselves, and `mtascope_seq`, the number that the spool gives to each record. Pure: facts in, a record out.
+Additions of ours stand only under `meta`: tenant, campaign and pool of the message, `mtascope_tls_...`,
+`mtascope_direction` where mail came in for ourselves, and `mtascope_seq`, the number that the spool gives to each
+record. Pure: facts in, a record out.
 """
 
 from __future__ import annotations
@@ -29,10 +30,16 @@ Outcome = Literal["Delivery", "TransientFailure", "Bounce"]
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What a connection negotiated."""
+    """What a connection negotiated.
+
+    `verified` tells whether the peer's certificate holds, where somebody looked; `policy` who asked for TLS, if
+    anybody.
+    """
 
     version: str
     cipher: str
+    verified: bool | None = None
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Hop:
     tls: Tls | None = None
     source: str | None = None
     session_id: str | None = None
+    proxy: str | None = None
+    """The proxy through which it leads, as host:port."""
 
 
 def internal_reply(code: int, text: str, enhanced: str = "") -> SmtpReply:
@@ -63,7 +72,7 @@ class Recorder:
         """The message was accepted into the spool."""
         return self._of_message("Reception", message, message.envelope.received_at, SmtpReply(250)) | _hop(hop)
 
-    def attempt(  # noqa: PLR0913 - each is a field of the record
+    def attempt(
         self,
         kind: Outcome,
         message: Message,
@@ -86,6 +95,7 @@ class Recorder:
             record["site"] = f"{source}->{site}@smtp_client"
         if hop is not None:
             record |= {"delivery_protocol": "ESMTP", **_hop(hop)}
+            record["meta"] |= _tls_facts(hop.tls)
         return record
 
     def expiration(self, message: Message, when: int, *, attempts: int, last_answer: str = "") -> LogRecord:
@@ -186,11 +196,21 @@ def _hop(hop: Hop) -> dict[str, Any]:
     fields: dict[str, Any] = {"peer_address": {"name": _clean(hop.name), "addr": hop.address}}
     if hop.source:
         fields["source_address"] = {"address": hop.source}
+        if hop.proxy:
+            fields["source_address"] |= {"server": hop.proxy, "protocol": "haproxy"}
     if hop.tls:
         fields |= {"tls_cipher": hop.tls.cipher, "tls_protocol_version": hop.tls.version}
     if hop.session_id:
         fields["session_id"] = hop.session_id
     return fields
+
+
+def _tls_facts(tls: Tls | None) -> dict[str, Any]:
+    """What the schema has no place for."""
+    if tls is None or tls.verified is None:
+        return {}
+    asked = {"mtascope_tls_policy": tls.policy} if tls.policy else {}
+    return {"mtascope_tls_verified": tls.verified, **asked}
 
 
 def _clean(text: str) -> str:

@@ -13,18 +13,17 @@ _MOST = 10_000
 
 
 class BrokenTls:
-    """Remembers an endpoint for `duration` microseconds; of more than 10,000 the oldest is forgotten.
+    """Remembers endpoints for a while; of more than 10,000 the oldest is forgotten.
 
     An endpoint is an address and a port: a route may send several destinations to one address.
     """
 
-    def __init__(self, duration: int) -> None:
-        self._duration = duration
+    def __init__(self) -> None:
         self._until: OrderedDict[tuple[str, int], int] = OrderedDict()
 
-    def note(self, endpoint: tuple[str, int], now: int) -> None:
-        """A handshake failed there."""
-        self._until[endpoint] = now + self._duration
+    def note(self, endpoint: tuple[str, int], now: int, duration: int) -> None:
+        """A handshake failed there; remember it for `duration` microseconds."""
+        self._until[endpoint] = now + duration
         self._until.move_to_end(endpoint)
         if len(self._until) > _MOST:
             self._until.popitem(last=False)

@@ -7,7 +7,9 @@ whatever the certificate is, and want to know: would it have held?
 from __future__ import annotations
 
 import ssl
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -54,11 +56,10 @@ def trust_store(file: Path | None = None) -> Store | None:
     """The authorities in a PEM file, or the system's; None if there are none to trust."""
     context = ssl.create_default_context(cafile=str(file) if file else None)
     authorities = []
-    for data in context.get_ca_certs(binary_form=True):
-        try:
-            authorities.append(x509.load_der_x509_certificate(data))
-        except ValueError:  # some old roots are not quite what the standard wants
-            continue
+    with warnings.catch_warnings(action="ignore"):  # some old roots are not quite what the standard wants
+        for data in context.get_ca_certs(binary_form=True):
+            with suppress(ValueError):
+                authorities.append(x509.load_der_x509_certificate(data))
     return Store(authorities) if authorities else None
 
 

@@ -1,19 +1,17 @@
 """One SMTP connection to one mail host; what the peer says becomes an `SmtpReply`, failures included.
 
-aiosmtplib connects, greets and encrypts; then `Dialogue` takes over, which can pipeline (RFC 2920).
+aiosmtplib greets, encrypts and logs in; then `Dialogue` takes over, which can pipeline (RFC 2920).
 
-TLS is opportunistic (RFC 7435): used where it is offered, without checking the certificate; where it breaks, the
-connection is made again in clear, because mail in clear is what a host without STARTTLS would get too. The body is
-sent as it was accepted, byte for byte, with dots stuffed.
+Where TLS is opportunistic and breaks, the connection is made again in clear, because mail in clear is what a host
+without STARTTLS would get too. Where it is demanded, there is no connection without. The body is sent as it was
+accepted, byte for byte, with dots stuffed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from aiosmtplib import SMTP
@@ -21,19 +19,21 @@ from aiosmtplib.errors import (
     SMTPConnectResponseError,
     SMTPException,
     SMTPHeloError,
+    SMTPResponseException,
 )
 
 from mta.control.record import Hop, Tls, internal_reply
 from mta.delivery.dialogue import Dialogue
+from mta.delivery.egress import Source
+from mta.delivery.limits import Limits
+from mta.delivery.outbound_socket import open_socket
+from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TlsReport, TrustRoots, failure_of
 from mta.events.address import canonical_domain
 from mta.events.errors import MtascopeError
 from mta.events.reply import SmtpReply, parse_reply
-from mta.settings import MtaSettings
+from mta.queue.message import Clock
 
-__all__ = ["Connection", "Mail", "Outcome", "TlsReport", "Unreachable"]
-
-TlsReport = Callable[[str, str], None]
-"""Told the result (ok, failed, not_offered) and the TLS version ("" without) of each connection."""
+__all__ = ["Connection", "Credentials", "Mail", "Outcome", "Target", "Unreachable"]
 
 _SNI = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _QUIT_TIMEOUT = 5.0
@@ -69,16 +69,41 @@ class Outcome:
     stale: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who we are to a smarthost."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, from where, and what holds there."""
+
+    host: str
+    address: str
+    port: int
+    source: Source
+    limits: Limits
+    tls: TlsPolicy
+    credentials: Credentials | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host} [{self.address}]:{self.port}"
+
+
 class Connection:
     """An open session; `deliveries` counts the transactions on it."""
 
-    def __init__(self, client: SMTP, hop: Hop, timeout: float) -> None:
+    def __init__(self, client: SMTP, hop: Hop, limits: Limits) -> None:
         transport = client.transport
         if transport is None:
             raise Unreachable(internal_reply(451, "the peer closed the connection", "4.4.2"))
         self._offers = frozenset(client.esmtp_extensions)
+        self._pipelines = limits.enable_pipelining and "pipelining" in self._offers
         self._dialogue = Dialogue(cast("asyncio.Transport", transport))
-        self._timeout = timeout
+        self._limits = limits
         self._needs_reset = False
         self.hop = hop
         self.deliveries = 0
@@ -86,33 +111,21 @@ class Connection:
     @classmethod
     async def open(
         cls,
-        host: str,
-        address: str,
-        port: int,
-        settings: MtaSettings,
-        report: TlsReport = lambda *_: None,
-        *,
-        starttls: bool = True,
+        target: Target,
+        roots: TrustRoots,
+        clock: Clock,
+        report: TlsReport = lambda _policy, _outcome: None,
     ) -> Connection:
-        """Connect, greet, and encrypt if that works. Raises `Unreachable`."""
-        client = await _connect(host, address, port, settings)
-        offered = client.supports_extension("starttls")
-        if not offered:
-            report("not_offered", "")
-        if not starttls or not offered:  # what is not tried says nothing about the peer
-            return cls(client, _hop(client, host, address), settings.reply_timeout)
+        """Connect, greet, encrypt as is asked or can be, and log in. Raises `Unreachable`."""
+        client = await _connect(target, roots)
+        opened = _Opening(target, client, roots, clock, report)
         try:
-            context = _unchecked_context()
-            await client.starttls(tls_context=context, server_hostname=host if _SNI.fullmatch(host) else None)
-            await client.ehlo()
-        except (SMTPException, OSError, ValueError):
-            report("failed", "")
-            client.close()
-            client = await _connect(host, address, port, settings)
-            return cls(client, _hop(client, host, address), settings.reply_timeout)
-        hop = _hop(client, host, address)
-        report("ok", hop.tls.version if hop.tls else "")
-        return cls(client, hop, settings.reply_timeout)
+            await opened.encrypt()
+            await opened.log_in()
+        except BaseException:
+            opened.client.close()
+            raise
+        return cls(opened.client, opened.hop(), target.limits)
 
     async def deliver(self, mail: Mail) -> Outcome:
         """One transaction (RFC 5321 section 3.3). Never raises for anything the peer or the network does."""
@@ -123,7 +136,7 @@ class Connection:
         refusal = await self._offer(commands, fresh=fresh)
         if refusal is not None:
             return refusal
-        replies = await self._dialogue.exchange(_on_the_wire(mail.body), 1, self._timeout)
+        replies = await self._dialogue.exchange(_on_the_wire(mail.body), 1, self._limits.data_dot_timeout)
         if not replies:
             return self._broken(".")
         reply = _parse(replies[0], ".")
@@ -156,11 +169,11 @@ class Connection:
         """
         if self._needs_reset:
             commands = ("RSET", *commands)
-        groups = [commands] if "pipelining" in self._offers else [(command,) for command in commands]
+        groups = [commands] if self._pipelines else [(command,) for command in commands]
         first = True
         for group in groups:
             said = "".join(f"{command}\r\n" for command in group).encode("utf8", "surrogateescape")
-            replies = await self._dialogue.exchange(said, len(group), self._timeout)
+            replies = await self._dialogue.exchange(said, len(group), max(map(self._patience, group)))
             for command, raw in zip(group, replies, strict=False):
                 if not _is(raw, 3 if command == "DATA" else 2):
                     return await self._refused(_parse(raw, command), replies[-1], group)
@@ -173,6 +186,16 @@ class Connection:
         self._needs_reset = False
         return None
 
+    def _patience(self, command: str) -> float:
+        """Seconds in which the answer to a command must come."""
+        match command[:4]:
+            case "RCPT":
+                return self._limits.rcpt_to_timeout
+            case "DATA":
+                return self._limits.data_timeout
+            case _:
+                return self._limits.mail_from_timeout
+
     async def _refused(self, reply: SmtpReply, last: bytes, group: tuple[str, ...]) -> Outcome:
         """A command before the body was refused. A peer that wants the body all the same must be given an end of it."""
         if not (reply.is_permanent or reply.is_transient):
@@ -180,7 +203,7 @@ class Connection:
         self._needs_reset = True
         if group[-1] == "DATA" and _is(last, 3):  # RFC 2920 section 3.1
             if reply.phase == "rcpt":
-                await self._dialogue.exchange(b".\r\n", 1, self._timeout)
+                await self._dialogue.exchange(b".\r\n", 1, self._limits.data_dot_timeout)
             else:
                 self._dialogue.close()
         return Outcome(reply, usable=self.is_open and reply.code != 421)
@@ -213,56 +236,134 @@ class Connection:
         self._dialogue.close()
 
 
-async def _connect(host: str, address: str, port: int, settings: MtaSettings) -> SMTP:
-    client = SMTP(
-        hostname=address,
-        port=port,
-        local_hostname=settings.hostname,
-        timeout=settings.reply_timeout,
-        start_tls=False,
-        use_tls=False,
-    )
-    where = f"{host} [{address}]:{port}"
+@dataclass(slots=True)
+class _Opening:
+    """A connection on its way to a session; `client` changes when it is made again."""
+
+    target: Target
+    client: SMTP
+    roots: TrustRoots
+    clock: Clock
+    report: TlsReport
+    outcome: TlsOutcome | None = None
+
+    async def encrypt(self) -> None:
+        """Meet the demand, or go on without TLS where nobody demands it."""
+        policy = self.target.tls
+        if policy.demand is Demand.NONE:  # what is not tried says nothing about the peer
+            return
+        if policy.implicit:
+            self._judge()
+        elif not self.client.supports_extension("starttls"):
+            missing = "starttls-not-supported" if policy.origin else ""
+            self._conclude(TlsOutcome("not_offered", failure=missing), "offers no STARTTLS")
+        else:
+            await self._start_tls()
+
+    async def _start_tls(self) -> None:
+        policy, limits, host = self.target.tls, self.target.limits, self.target.host
+        try:
+            await self.client.starttls(
+                tls_context=self.roots.context(policy),
+                server_hostname=host if _SNI.fullmatch(host) else None,
+                timeout=limits.starttls_timeout,
+            )
+            self._judge()
+            await self.client.ehlo(timeout=limits.ehlo_timeout)
+        except (SMTPException, OSError, ValueError) as error:
+            self.client.close()
+            failure = failure_of(error) if policy.origin else ""
+            self._conclude(TlsOutcome("failed", failure=failure), f"cannot agree on TLS: {error}")
+            self.client = await _connect(self.target, self.roots)
+
+    def _judge(self) -> None:
+        transport = self.client.transport
+        connection = transport.get_extra_info("ssl_object") if transport else None
+        if connection is None:
+            raise SMTPException("the peer closed the connection")
+        outcome = self.roots.judge(connection, self.target.tls, self.target.host, self.clock())
+        self._conclude(outcome, "is not vouched for")
+
+    def _conclude(self, outcome: TlsOutcome, why: str) -> None:
+        """Tell what came of it; raises `Unreachable` if that is less than is demanded."""
+        self.outcome = outcome
+        self.report(self.target.tls, outcome)
+        if self.target.tls.demand.is_strict and outcome.failure:
+            text = f"{self.target} {why} ({self.target.tls.origin} wants TLS: {outcome.failure})"
+            raise Unreachable(internal_reply(451, text, "4.7.10"))
+
+    async def log_in(self) -> None:
+        """Say who we are, if the route wants that."""
+        credentials = self.target.credentials
+        if credentials is None:
+            return
+        try:
+            await self.client.login(credentials.user, credentials.password, timeout=self.target.limits.auth_timeout)
+        except SMTPResponseException as error:
+            raise Unreachable(_peer_words(error.code, error.message, "AUTH"), self.hop()) from error
+        except (SMTPException, OSError) as error:
+            raise Unreachable(internal_reply(451, f"cannot log in to {self.target}: {error}", "4.7.0")) from error
+
+    def hop(self) -> Hop:
+        """The other end, as log records name it."""
+        client, target = self.client, self.target
+        cipher = client.get_transport_info("cipher")
+        tls = None
+        if cipher:
+            verified = self.outcome.verified if self.outcome else None
+            tls = Tls(cipher[1], cipher[0], verified, target.tls.origin)
+        source, proxy = client.get_transport_info("sockname"), None
+        if target.source.proxy:
+            source, proxy = (target.source.address_for(target.address), 0), "{}:{}".format(*target.source.proxy)
+        return Hop(target.host, target.address, tls, _endpoint(source), proxy=proxy)
+
+
+def _endpoint(name: tuple[str, int]) -> str:
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+async def _connect(target: Target, roots: TrustRoots) -> SMTP:
+    """Connected and greeted."""
+    limits, implicit = target.limits, target.tls.implicit
+    client: SMTP | None = None
     try:
-        await client.connect(timeout=settings.connect_timeout)
-        await _greet(client)
+        opened = await open_socket(target.source, target.address, target.port, limits.connect_timeout)
+        client = SMTP(
+            hostname=target.host,
+            sock=opened,
+            local_hostname=limits.ehlo_domain or target.source.ehlo,
+            timeout=limits.mail_from_timeout,
+            start_tls=False,
+            use_tls=implicit,
+            tls_context=roots.context(target.tls) if implicit else None,
+        )
+        await client.connect(timeout=limits.banner_timeout)
+        await _greet(client, limits.ehlo_timeout)
     except SMTPConnectResponseError as error:
-        raise Unreachable(_peer_words(error.code, error.message, None), Hop(host, address)) from error
+        raise Unreachable(_peer_words(error.code, error.message, None), Hop(target.host, target.address)) from error
     except SMTPHeloError as error:
-        client.close()
-        reply = _peer_words(error.code, error.message, f"EHLO {settings.hostname}")
-        raise Unreachable(reply, Hop(host, address)) from error
+        _close(client)
+        reply = _peer_words(error.code, error.message, f"EHLO {limits.ehlo_domain or target.source.ehlo}")
+        raise Unreachable(reply, Hop(target.host, target.address)) from error
     except (SMTPException, OSError) as error:
-        client.close()
-        raise Unreachable(internal_reply(451, f"cannot connect to {where}: {error}", "4.4.1")) from error
+        _close(client)
+        why = str(error) or "it takes too long"
+        raise Unreachable(internal_reply(451, f"cannot connect to {target}: {why}", "4.4.1")) from error
     return client
 
 
-async def _greet(client: SMTP) -> None:
+def _close(client: SMTP | None) -> None:
+    if client is not None:
+        client.close()
+
+
+async def _greet(client: SMTP, patience: float) -> None:
     try:
-        await client.ehlo()
+        await client.ehlo(timeout=patience)
     except SMTPHeloError as error:
         if error.code < 500 or not client.is_connected:
             raise
-        await client.helo()
-
-
-def _hop(client: SMTP, host: str, address: str) -> Hop:
-    own = client.get_transport_info("sockname")
-    cipher = client.get_transport_info("cipher")
-    return Hop(
-        name=host,
-        address=address,
-        tls=Tls(cipher[1], cipher[0]) if cipher else None,
-        source=f"[{own[0]}]:{own[1]}" if ":" in own[0] else f"{own[0]}:{own[1]}",
-    )
-
-
-def _unchecked_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+        await client.helo(timeout=patience)
 
 
 def _parse(raw: bytes, command: str) -> SmtpReply:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from mta.control.record import internal_reply
 from mta.delivery.broken_tls import BrokenTls
-from mta.delivery.connection import Connection, Unreachable
+from mta.delivery.connection import Connection, Credentials, Target, Unreachable
 from mta.delivery.lane import Way
-from mta.delivery.limits import TlsMode
 from mta.delivery.routing import Host
+from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TrustRoots, tls_policy
+from mta.events.instants import SECOND
 from mta.metrics import MtaMetrics
 from mta.queue.message import Clock
-from mta.settings import MtaSettings
 
 __all__ = ["Connector", "ProviderLabel"]
 
@@ -23,22 +23,22 @@ ProviderLabel = Callable[[str, str | None], str]
 
 @dataclass(slots=True)
 class Connector:
-    """Opens connections."""
+    """Opens connections. `credentials` are those of smarthosts, by the domain of their route."""
 
-    settings: MtaSettings
     metrics: MtaMetrics
-    broken_tls: BrokenTls
     clock: Clock
+    roots: TrustRoots
+    broken_tls: BrokenTls
+    credentials: Mapping[str, Credentials]
     provider_label: ProviderLabel
 
     async def connect(self, way: Way, domain: str) -> Connection:
         """The first host that takes us; else the refusal of the last one that said something, else the last failure."""
         refusals: list[Unreachable] = []
         for host in way.destination.hosts:
-            label = self.provider_label(domain, host.name)
             for address in filter(way.source.reaches, host.addresses):
                 try:
-                    return await self._open(way, host, address, label)
+                    return await self._open(way, host, address, domain)
                 except Unreachable as error:
                     refusals.append(error)
         if not refusals:
@@ -46,15 +46,21 @@ class Connector:
             raise Unreachable(internal_reply(451, text, "4.4.4"))
         raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
 
-    async def _open(self, way: Way, host: Host, address: str, label: str) -> Connection:
-        """Connect to one address, with TLS unless that broke there lately."""
-        endpoint = (address, host.port)
+    async def _open(self, way: Way, host: Host, address: str, domain: str) -> Connection:
+        """Connect to one address, with TLS as is asked; where that is opportunistic, not if it broke there lately."""
+        endpoint, limits, route = (address, host.port), way.shape.limits, way.destination.route
+        label = self.provider_label(domain, host.name)
+        policy = tls_policy(limits, way.destination, host, domain)
+        if policy.demand is Demand.OPPORTUNISTIC and self.broken_tls.holds(endpoint, self.clock()):
+            policy = replace(policy, demand=Demand.NONE)
 
-        def report(result: str, version: str) -> None:
-            self.metrics.tls("outbound", label, result, version)
-            if result == "failed":
-                self.broken_tls.note(endpoint, self.clock())
+        def report(asked: TlsPolicy, outcome: TlsOutcome) -> None:
+            self.metrics.tls("outbound", label, outcome.result, outcome.version)
+            if asked.origin:
+                self.metrics.tls_policy(asked.origin, outcome.failure or "success")
+            if outcome.result == "failed":
+                self.broken_tls.note(endpoint, self.clock(), int(limits.remember_broken_tls * SECOND))
 
-        encrypt = way.shape.limits.enable_tls is not TlsMode.DISABLED
-        encrypt = encrypt and not self.broken_tls.holds(endpoint, self.clock())
-        return await Connection.open(host.name, address, host.port, self.settings, report, starttls=encrypt)
+        credentials = self.credentials.get(route.domain) if route else None
+        target = Target(host.name, address, host.port, way.source, limits, policy, credentials)
+        return await Connection.open(target, self.roots, self.clock, report)

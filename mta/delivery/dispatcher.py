@@ -21,6 +21,7 @@ from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connector import Connector, ProviderLabel
 from mta.delivery.courier import Courier
 from mta.delivery.egress import Egress, Source
+from mta.delivery.ground_rules import read_credentials
 from mta.delivery.lane import Lane, Way
 from mta.delivery.limit_table import LimitTable
 from mta.delivery.results import Result, Results
@@ -28,6 +29,7 @@ from mta.delivery.return_address import ReturnAddress, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Destination, Router
 from mta.delivery.shaping import Shaping
+from mta.delivery.tls import TrustRoots
 from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError
 from mta.events.instants import SECOND
@@ -86,8 +88,8 @@ class Dispatcher:
             int(settings.max_age * SECOND),
         )
         self._results = Results(spool, recorder, metrics, returns, policy, clock, source, egress.pool_name, self.add)
-        broken_tls = BrokenTls(int(settings.remember_broken_tls * SECOND))
-        connector = Connector(settings, metrics, broken_tls, clock, provider_label)
+        roots = TrustRoots(settings.tls_authorities)
+        connector = Connector(metrics, clock, roots, BrokenTls(), read_credentials(settings), provider_label)
         self._courier = Courier(spool, self._results, connector, return_address)
         self._schedule = Schedule(spool.index.due)
         self._fresh: deque[Message] = deque()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from importlib import resources
 
+from mta.delivery.connection import Credentials
 from mta.delivery.egress import Egress
 from mta.delivery.limits import Limits, TlsMode
 from mta.delivery.shaping import Shaping, ShapingFile
 from mta.events.errors import SettingsError
 from mta.settings import MtaSettings
 
-__all__ = ["default_shaping", "read_egress", "read_shaping"]
+__all__ = ["default_shaping", "read_credentials", "read_egress", "read_shaping"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,12 +49,28 @@ def read_egress(settings: MtaSettings) -> Egress:
     )
 
 
+def read_credentials(settings: MtaSettings) -> dict[str, Credentials]:
+    """Who we are to the smarthosts, by the domain of the route. Raises `SettingsError`."""
+    found = {}
+    for route in settings.routes:
+        if route.user is not None and route.password is not None:
+            where = f"mta.routes {route.domain} password {route.password}"
+            try:
+                password = route.password.read_text("utf8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"cannot be read: {error}", where=where) from error
+            found[route.domain] = Credentials(route.user, password)
+    return found
+
+
 def _base(settings: MtaSettings) -> Limits:
     reply = settings.reply_timeout
     return Limits(
         settings.connection_limit,
         settings.max_deliveries_per_connection,
         enable_tls=TlsMode.OPPORTUNISTIC if settings.starttls else TlsMode.DISABLED,
+        enable_mta_sts=settings.mta_sts,
+        enable_dane=settings.dnssec,
         remember_broken_tls=settings.remember_broken_tls,
         connect_timeout=settings.connect_timeout,
         banner_timeout=settings.connect_timeout,

@@ -12,6 +12,7 @@ import httpx
 from dns.exception import DNSException
 
 from mta.delivery.errors import PolicyError
+from mta.delivery.routing import Found
 from mta.networks import Networks
 
 __all__ = ["PolicyFetcher"]
@@ -20,8 +21,8 @@ _PATH = "/.well-known/mta-sts.txt"
 _MAX_BYTES = 64 * 1024
 _MOST_AT_ONCE = 8
 
-Addresses = Callable[[str], Awaitable[tuple[list[str], int]]]
-"""Addresses of a host and their TTL; dnspython's exceptions."""
+Addresses = Callable[[str], Awaitable[Found[str]]]
+"""Addresses of a host; dnspython's exceptions."""
 
 
 @dataclass(slots=True)
@@ -46,8 +47,8 @@ class PolicyFetcher:
             raise PolicyError(text, where=f"mta-sts.{domain}") from error
 
     async def _get(self, host: str) -> bytes:
-        found, _ = await self.addresses(host)
-        address = next((each for each in found if each not in self.prohibited), None)
+        found = await self.addresses(host)
+        address = next((each for each in found.values if each not in self.prohibited), None)
         if address is None:
             raise PolicyError("has no address that may be asked", where=host)
         shown = f"[{address}]" if ip_address(address).version == 6 else address

@@ -216,7 +216,7 @@ class _PeerHandler:
         session.host_name = hostname
         self.peer.names.append(hostname)
         said = self.answer("EHLO", server, "")
-        offers = [line for line in responses if "AUTH" not in line]
+        offers = [line for line in responses if "AUTH" not in line or "authenticator" in self.peer.options]
         if self.peer.pipelining:
             offers.insert(1, "250-PIPELINING")
         return [said] if said else offers

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.delivery.connection import Connection, Mail, Unreachable
-from mta.settings import MtaSettings
+from mta.delivery.connection import Connection, Mail, Target, Unreachable
+from mta.delivery.egress import Source
+from mta.delivery.limits import Limits
+from mta.delivery.tls import Demand, TlsPolicy, TrustRoots
 
 MAIL = Mail("a@example.org", "u@example.com", b"Subject: x\r\n\r\nx\r\n")
-PATIENT = {"hostname": "mta.example", "connect_timeout": 2, "reply_timeout": 0.3}
+QUICK = dict.fromkeys(("banner", "ehlo", "mail_from", "rcpt_to", "data", "data_dot"), 0.3)
+PATIENT = Limits(1, 100, connect_timeout=2, **{f"{name}_timeout": seconds for name, seconds in QUICK.items()})
+PLAIN = TlsPolicy(Demand.NONE)
 
 
 class Server:
@@ -58,8 +62,8 @@ class Server:
         self.heard += await reader.read()
 
     async def connect(self):
-        settings = MtaSettings(**PATIENT)
-        self.opened.append(await Connection.open("mx.example", "127.0.0.1", self.port, settings, starttls=False))
+        target = Target("mx.example", "127.0.0.1", self.port, Source("here", "mta.example"), PATIENT, PLAIN)
+        self.opened.append(await Connection.open(target, TrustRoots(), lambda: 0))
         return self.opened[-1]
 
 

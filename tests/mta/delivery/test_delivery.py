@@ -265,8 +265,8 @@ def certificate(tmp_path_factory, make_certificate):
 
 
 def test_broken_tls_is_remembered_for_an_endpoint_and_for_a_while():
-    broken = BrokenTls(10)
-    broken.note(("192.0.2.1", 25), now=100)
+    broken = BrokenTls()
+    broken.note(("192.0.2.1", 25), now=100, duration=10)
     assert broken.holds(("192.0.2.1", 25), now=109)
     assert not broken.holds(("192.0.2.1", 25), now=110)
     assert not broken.holds(("192.0.2.1", 2525), now=101)

@@ -94,7 +94,6 @@ def test_a_count_that_cannot_be_read_lets_nothing_through(tmp_path):
 # What a provider and the log see
 
 
-@pytest.mark.skip
 async def test_source_and_pool_stand_in_the_log_and_the_peer_sees_the_sources_name(start_worker, peer):
     there = await peer()
     worker = await start_worker(

@@ -128,3 +128,32 @@ async def test_a_configured_route_goes_before_dns_and_the_star_is_for_all_others
 )
 def test_a_site_is_named_after_its_hosts_folded(hosts, name):
     assert site_name(hosts) == name
+
+
+async def test_our_own_name_among_the_mail_hosts_cuts_the_list_there(dns_server, router):
+    dns_server.zone = {
+        ("example.com", "MX"): ["10 a.example.com.", "20 US.example.com.", "20 b.example.com.", "30 c.example.com."],
+        ("a.example.com", "A"): ["192.0.2.1"],
+        ("loop.example.com", "MX"): ["10 us.example.com.", "20 a.example.com."],
+    }
+    ours = router(hostname="us.example.com")
+    assert [host.name for host in (await ours.destination("example.com")).hosts] == ["a.example.com"]
+    reply = await ours.destination("loop.example.com")
+    assert (reply.code, str(reply.enhanced)) == (554, "5.4.6")
+
+
+async def test_families_come_by_turns(dns_server, router):
+    dns_server.zone = {
+        ("example.com", "A"): ["192.0.2.1", "192.0.2.2"],
+        ("example.com", "AAAA"): ["2001:db8::1", "2001:db8::2"],
+    }
+    (host,) = (await router().destination("example.com")).hosts
+    assert [":" in address for address in host.addresses] == [False, True, False, True]
+
+
+async def test_a_smarthost_without_an_address_is_looked_up_wherever_it_is(dns_server, router):
+    dns_server.zone = {("smart.example", "A"): ["127.0.0.9"]}
+    routed = router(routes=[{"domain": "*", "host": "smart.example", "port": 2525}])
+    (host,) = (await routed.destination("any.example")).hosts
+    assert (host.name, host.addresses, host.port) == ("smart.example", ("127.0.0.9",), 2525)
+    assert (await router(routes=[{"domain": "*", "host": "gone.example"}]).destination("any.example")).code == 451
