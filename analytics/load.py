@@ -20,11 +20,14 @@ from datetime import UTC, datetime
 import duckdb
 
 from analytics import counters, hops, steps
+from analytics.columns import Told, tell_unread
 from analytics.enrich import EVIDENCE, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
-from analytics.staging import hand_to_own_hops, key, tell
+from analytics.sealed import Sealed
+from analytics.staging import create_clear, hand_to_own_hops, key, tell
+from analytics.transaction import transaction
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
@@ -77,11 +80,14 @@ class Loader:
 
     def _apply(self, batch: Batch, now: int) -> Receipt:
         con = self._con
-        stored = events = told = 0
-        if batch.records:
-            told = tell(con, batch.records)
+        stored = events = events_told = 0
+        told = Told(len(batch.records))
+        if batch.records or batch.unread:
+            create_clear(con)
+            tell(con, enumerate(batch.records))
+            told += tell_unread(con, batch.unread, len(batch.records))
             hand_to_own_hops(con, self._enricher.own_networks)
-            key(con, self.keyring)
+            events_told = key(con, self.keyring)
             self._forget_known()
             stored, events = con.execute("SELECT count(DISTINCT record), count(*) FROM keyed").fetchall()[0]
             if events:
@@ -93,15 +99,16 @@ class Loader:
                 steps.count_outcomes(con, "fresh")
                 self._watermarks(now)
                 self.identity_broken = broken_at_load(con)
-        quarantined = self._quarantine(batch.quarantined, now)
+        refused = [*batch.quarantined, *told.quarantined]
+        quarantined = self._quarantine(refused, now)
         receipt = Receipt(
             received=batch.received,
             stored=stored,
-            duplicates=len(batch.records) - stored + len(batch.quarantined) - quarantined,
+            duplicates=told.understood - stored + len(refused) - quarantined,
             quarantined=quarantined,
-            ignored=sum(batch.ignored.values()),
+            ignored=sum(batch.ignored.values()) + told.ignored,
             events_stored=events,
-            events_duplicate=told - events,
+            events_duplicate=events_told - events,
         )
         self._account(batch, receipt)
         self._checkpoint(batch.checkpoints, now)

@@ -21,7 +21,7 @@ from mta.events.pseudonym import PURPOSES, Keyring
 from mta.events.reply import next_queue_id
 from mta.events.rows import COLUMNS, row
 
-__all__ = ["ATTEMPTS", "hand_to_own_hops", "key", "tell"]
+__all__ = ["ATTEMPTS", "create_clear", "hand_to_own_hops", "key", "tell"]
 
 _PLAIN = "'[!#-;=?A-Z\\[-~]+@[0-9A-Za-z._-]*[0-9A-Za-z_-]'"
 _LONGEST_DOMAIN = 255
@@ -29,15 +29,17 @@ ATTEMPTS = ", ".join(f"'{one}'" for one in EventType if one.is_attempt)
 """SQL: the types of which each is one attempt's result."""
 
 
-def tell(con: duckdb.DuckDBPyConnection, records: Iterable[tuple[Event, ...]]) -> int:
-    """Make `clear` of the events of these records; how many there are."""
+def create_clear(con: duckdb.DuckDBPyConnection) -> None:
+    """Make `clear`, empty."""
     columns = ", ".join(f"{name} {sql_type}" for name, sql_type in COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE clear (record UINTEGER NOT NULL, {columns})")
-    rows = [(number, *row(event)) for number, events in enumerate(records) for event in events]
+
+
+def tell(con: duckdb.DuckDBPyConnection, records: Iterable[tuple[int, tuple[Event, ...]]]) -> None:
+    """Put the events of these numbered records into `clear`."""
     appender = con.appender("clear")
-    appender.append_rows(rows)
+    appender.append_rows((number, *row(event)) for number, events in records for event in events)
     appender.flush()
-    return len(rows)
 
 
 def hand_to_own_hops(con: duckdb.DuckDBPyConnection, networks: Sequence[IPv4Network | IPv6Network]) -> None:
@@ -63,15 +65,16 @@ def hand_to_own_hops(con: duckdb.DuckDBPyConnection, networks: Sequence[IPv4Netw
     )
 
 
-def key(con: duckdb.DuckDBPyConnection, keyring: Keyring) -> None:
+def key(con: duckdb.DuckDBPyConnection, keyring: Keyring) -> int:
     """Make `keyed` of `clear`: its columns and `unit_id`, `message_key`, `recipient_hash`, `event_id`, two domains.
 
-    `about` is the address that an event is about, in clear: the original recipient, where a report names one.
+    Gives back how many events there are. `about` is the address that one is about, in clear: the original recipient,
+    where a report names one.
     """
     _meet_odd_addresses(con)
     unit, message = _digest("unit", "node", "queue_id", "mailbox"), _digest("message", "node", "queue_id")
     person = _digest("recipient", "mailbox_about")
-    con.execute(
+    [(count,)] = con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE keyed AS
         WITH spelt AS (
@@ -98,7 +101,8 @@ def key(con: duckdb.DuckDBPyConnection, keyring: Keyring) -> None:
             "message": keyring.identity + PURPOSES["message"],
             "recipient": keyring.recipient_keys[keyring.epoch] + PURPOSES["recipient"],
         },
-    )
+    ).fetchall()
+    return int(count)
 
 
 def _meet_odd_addresses(con: duckdb.DuckDBPyConnection) -> None:

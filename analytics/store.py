@@ -77,6 +77,11 @@ class Store:
     @property
     def identity_broken(self) -> int:
         """By how many recipients the counting identity failed after the last load; 0 is right."""
+    @property
+    def reads_columns(self) -> bool:
+        """Lines may be left unread: the engine reads them."""
+        return True
+
         return self._loader.identity_broken
 
     @property

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mta.events.event import Event
-from mta.events.intake import Batch, Checkpoint, Quarantined
+from mta.events.intake import Batch, Checkpoint, Quarantined, Unread
 
 __all__ = ["BatchBuilder", "BatchLimits"]
 
@@ -30,6 +30,7 @@ class BatchBuilder:
         self._quarantined: list[Quarantined] = []
         self._ignored: Counter[str] = Counter()
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._unread: list[Unread] = []
         self._room = limits.records
         self._bytes_left = limits.bytes
 
@@ -60,6 +61,12 @@ class BatchBuilder:
         self._room -= 1
         self._bytes_left -= len(record.raw)
 
+    def leave(self, lines: Unread, size: int) -> None:
+        """Lines of `size` bytes that the store is to read."""
+        self._unread.append(lines)
+        self._room -= len(lines.lines)
+        self._bytes_left -= size
+
     def reached(self, checkpoint: Checkpoint) -> None:
         """Everything of that source before the checkpoint is in this batch or an earlier one."""
         self._checkpoints[checkpoint.source] = checkpoint
@@ -72,6 +79,7 @@ class BatchBuilder:
             quarantined=self._quarantined,
             ignored=dict(self._ignored),
             checkpoints=tuple(self._checkpoints.values()),
+            unread=self._unread,
         )
         self.__init__(self._road, self._limits)  # type: ignore[misc]
         return batch

@@ -7,7 +7,7 @@ that holds the records before it (promise 3); a source's own order is kept withi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -17,20 +17,23 @@ from collector.arrivals import Arrivals, Place
 from collector.batching import BatchBuilder, BatchLimits
 from collector.formats.context import Context
 from collector.formats.outcome import LineParser
-from collector.formats.registry import AUTO, open_parser
+from collector.formats.registry import AUTO, column_reader, open_parser
 from collector.framing.lines import Lines, Rest, Spoiled
 from collector.framing.lines import Piece as FilePiece
 from collector.framing.parcels import Arrival
 from collector.metrics import CollectorHealth
 from collector.quarantine import KEPT_BYTES, Reason, refused
 from collector.sources.followed import FollowedFile
-from collector.store import EventStore
+from collector.store import ColumnStore, EventStore
+from collector.unread import LinesOfFile
 from mta.events.errors import MtascopeError, ParseError
-from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
+from mta.events.intake import Batch, Checkpoint, ColumnReader, Quarantined, Receipt, Unread
 
 __all__ = ["Pipeline", "Reading", "Source", "Timing"]
 
 _FIRST_RETRY_S = 0.1
+_MANY = 256
+"""Lines of one piece that are worth being read in columns, which costs some milliseconds to begin."""
 
 Piece = FilePiece | Arrival
 
@@ -156,6 +159,10 @@ class Pipeline:
 
     def _take_lines(self, file: Source, piece: Lines, parse: LineParser) -> None:
         builder, offset = self._builder, piece.offset
+        if (columns := self._columns(piece.lines)) is not None:
+            rest = LinesOfFile(file.source, piece, parse, self._reading.kept_bytes)
+            builder.leave(Unread(piece.lines, columns, rest.read), piece.end - offset)
+            return
         for line in piece.lines:
             size = len(line)
             try:
@@ -170,6 +177,12 @@ class Pipeline:
             offset += size + 1
             if builder.is_full and offset < piece.end:
                 self._hand_over(file, offset)
+
+    def _columns(self, lines: Sequence[bytes]) -> ColumnReader | None:
+        """What the store may read these lines with; None if they are too few or it cannot."""
+        if len(lines) < _MANY or not (isinstance(self._store, ColumnStore) and self._store.reads_columns):
+            return None
+        return column_reader(self._reading.format, lines[0])
 
     def _take_arrival(self, file: Source, piece: Arrival) -> None:
         """Records that others shipped."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mta.events.intake import Batch, Checkpoint, Receipt
 
-__all__ = ["EventStore"]
+__all__ = ["ColumnStore", "EventStore"]
 
 
 class EventStore(Protocol):
@@ -21,3 +21,12 @@ class EventStore(Protocol):
 
     def checkpoint(self, source: str) -> Checkpoint | None:
         """How far `source` had been read at the last commit; None if it was never heard of."""
+
+
+@runtime_checkable
+class ColumnStore(EventStore, Protocol):
+    """A store that may be given lines that nobody has read yet (`Batch.unread`), and reads them itself."""
+
+    @property
+    def reads_columns(self) -> bool:
+        """It does so now."""

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from collector.errors import UnknownFormat
 from collector.formats import exim, haraka, kumomta, postfix, powermta
 from collector.formats.context import Context
+from collector.formats.kumomta_sql import COLUMN_READER
 from collector.formats.outcome import ALIEN, BLANK, LineParser, Outcome
 from collector.quarantine import Reason
 from mta.events.errors import ParseError
+from mta.events.intake import ColumnReader
 
-__all__ = ["AUTO", "DIALECTS", "Dialect", "format_names", "open_parser"]
+__all__ = ["AUTO", "DIALECTS", "Dialect", "column_reader", "format_names", "open_parser"]
 
 AUTO = "auto"
 
@@ -48,6 +50,8 @@ _BY_NAME = {dialect.name: dialect for dialect in DIALECTS} | {
 }
 
 
+_COLUMN_READERS = {AUTO: COLUMN_READER, "kumomta": COLUMN_READER, "mtascope": COLUMN_READER}
+
 _NOWHERE = Context()
 
 
@@ -68,6 +72,15 @@ def open_parser(name: str, context: Context = _NOWHERE) -> LineParser:
             f"no log format {name[:64]!r}", where="--format", remedy=f"one of {', '.join(format_names())}"
         )
     return _BY_NAME[name].open(context)
+
+
+def column_reader(name: str, line: bytes) -> ColumnReader | None:
+    """What reads lines like this one in columns, if the format of that name has such a reader.
+
+    It is sure about its own dialect's records only, so a wrong guess costs time and changes nothing.
+    """
+    reader = _COLUMN_READERS.get(name)
+    return reader if reader is not None and kumomta.recognises(line) else None
 
 
 class _Auto:

@@ -6,12 +6,12 @@ line, a JSON object, a report, a mail). Events made from records are counted apa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mta.events.event import Event
 
-__all__ = ["REASONS", "Batch", "Checkpoint", "Quarantined", "Receipt"]
+__all__ = ["REASONS", "Batch", "Checkpoint", "ColumnReader", "Outcome", "Quarantined", "Receipt", "Unread"]
 
 REASONS = ("malformed", "missing-field", "unknown-type", "unknown-format", "limit", "truncated", "damaged")
 """Words for why a record was refused; counters have them from the start."""
@@ -47,12 +47,44 @@ class Quarantined:
     size: int
 
 
+Outcome = tuple[Event, ...] | Quarantined | str
+"""What reading one record gave: its events, why it could not be read, or the kind of thing that it is about instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReader:
+    """How SQL reads the everyday records of a dialect of JSON lines, many at once.
+
+    `fields` are the keys of a record and the types as which to read them; `number` is one more key, under which each
+    line carries its number in the batch. `events` makes, of the name of a relation of those fields, a SELECT of events
+    (`mta.events.rows.COLUMNS`, those that are not NULL) and `n`, the line's number, leaving out every line that it is
+    not sure about.
+    """
+
+    fields: Mapping[str, str]
+    number: str
+    events: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Lines that a store may read by itself. `read` is the other way: what the line at an index says, one by one.
+
+    `read` gives the same answer however often it is asked.
+    """
+
+    lines: Sequence[bytes]
+    columns: ColumnReader
+    read: Callable[[int], Outcome]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Records read in one go, to be stored in one transaction or not at all.
 
     `records` holds the events of each understood record: one for most, several where one record names many recipients.
     `ignored` counts records that are about something else, by kind. `road` names how they came (tail, ingest, http).
+    `unread` is given only to a store that says it `reads_columns`.
     """
 
     road: str
@@ -60,11 +92,13 @@ class Batch:
     quarantined: Sequence[Quarantined] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     checkpoints: Sequence[Checkpoint] = ()
+    unread: Sequence[Unread] = ()
 
     @property
     def received(self) -> int:
         """How many input records the batch accounts for."""
-        return len(self.records) + len(self.quarantined) + sum(self.ignored.values())
+        unread = sum(len(portion.lines) for portion in self.unread)
+        return len(self.records) + len(self.quarantined) + sum(self.ignored.values()) + unread
 
 
 @dataclass(frozen=True, slots=True)
