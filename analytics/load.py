@@ -25,9 +25,7 @@ from analytics.enrich import EVIDENCE, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
-from analytics.sealed import Sealed
 from analytics.staging import create_clear, hand_to_own_hops, key, tell
-from analytics.transaction import transaction
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
