@@ -17,10 +17,12 @@ __all__ = ["incident_rows", "latency_rows", "rate_rows", "reason_rows", "traced_
 
 
 def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:
-    """Keys, counts, then each ratio as an object."""
+    """Keys, the bucket's begin if steps were asked for, counts, then each ratio as an object."""
     return [
         {
             **row.key,
+            **({} if row.start is None else {"time": format_instant(row.start)}),
+            "ripe": row.ripe,
             **{name: row.counts[name] for name in COUNTS},
             **{name: asdict(value) for name, value in row.rates.items()},
         }

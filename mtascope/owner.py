@@ -48,6 +48,7 @@ from mta.events.instants import format_instant
 from mta.events.intake import Receipt
 from mtascope import __version__
 from mtascope.client import ask_socket
+from mtascope.console import hand_out
 from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.keys import load_keyring
 from mtascope.report_mailboxes import ReportMailboxes
@@ -63,7 +64,13 @@ def open_store(settings: Settings) -> Store:
     """The store of a data directory, with this installation's keys and the shipped maps and rules."""
     folder = settings.folder
     folder.create()
-    enricher = Enricher(load_keyring(folder.keys), provider_map(), taxonomy(), reply_classifier())
+    enricher = Enricher(
+        load_keyring(folder.keys),
+        provider_map(),
+        taxonomy(),
+        reply_classifier(),
+        own_networks=settings.store.own_networks,
+    )
     return Store(folder.store, enricher, settings.store)
 
 
@@ -126,6 +133,7 @@ class Owner:
         self._mailboxes.close()
         self._store.close()
         self._settings.folder.owner_socket.unlink(missing_ok=True)
+        self._settings.folder.console_token.unlink(missing_ok=True)
         if self._failure is not None:
             raise self._failure
 
@@ -171,7 +179,8 @@ class Owner:
             dmarc_ingest=lambda paths: ingest_reports(self._store, self._settings, paths),
             dmarc_advice=lambda domain, days, until: advice_answer(self._store, domain, days, until),
         )
-        api = create_api(backend, http, __version__)
+        secret = hand_out(self._settings.folder)
+        api = create_api(backend, self._settings.http_with_tokens, __version__, console_secret=secret)
         at_api, at_metrics = _listen(http.host, http.port), _listen(http.metrics_host, http.metrics_port)
         page = f"http://{_netloc(at_api)}"
         self.urls = {"page": f"{page}/", "api": f"{page}/v1", "metrics": f"http://{_netloc(at_metrics)}/metrics"}

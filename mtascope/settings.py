@@ -39,6 +39,8 @@ class DataFolder:
         self.store = root / "store" / "mtascope.duckdb"
         self.run = root / "run"
         self.owner_socket = self.run / "owner.sock"
+        self.tokens = root / "tokens.json"
+        self.console_token = self.run / "console.token"
         self.landing = root / "landing"
         self.mta_log = root / "mta" / "log"
         self.mta_spool = root / "mta" / "spool"
@@ -70,6 +72,11 @@ class Settings(BaseModel):
     def folder(self) -> DataFolder:
         """The data directory's layout."""
         return DataFolder(self.data)
+
+    @property
+    def http_with_tokens(self) -> HttpSettings:
+        """`http` with the place of the tokens, which is in the data directory unless it says otherwise."""
+        return self.http.model_copy(update={"tokens_file": self.http.tokens_file or self.folder.tokens})
 
 
 def load_settings(config: str | Path | None = None, data_dir: str | Path | None = None) -> Settings:

@@ -1,7 +1,8 @@
 """The HTTP API: the same answers as the command line, as JSON, and the console's pages.
 
 One application serves TCP and the owner's socket; `guard` says who may ask what. Each subject has a module here with a
-function `routes(backend)`, which returns its router; `SUBJECTS` lists them.
+function `routes(backend)`, which returns its router. Subjects of `FOR_ALL` answer those who may read everything;
+those of `FOR_TENANTS` narrow their answers to what a tenant may see.
 """
 
 from __future__ import annotations
@@ -9,33 +10,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from exporter.api import care, dmarc, incidents, messages, rates, status
 from exporter.api.backend import Backend
-from exporter.api.guard import guard
+from exporter.api.guard import guard, read_all
+from exporter.api.models import ErrorAnswer
 from exporter.prometheus import MetricsPage
 from exporter.settings import HttpSettings
 
-__all__ = ["SUBJECTS", "Backend", "create_api", "create_metrics_app"]
+__all__ = ["FOR_ALL", "FOR_TENANTS", "Backend", "create_api", "create_metrics_app"]
 
-SUBJECTS: tuple[Callable[[Backend], APIRouter], ...] = (
-    status.routes,
-    rates.routes,
-    messages.routes,
-    incidents.routes,
-    dmarc.routes,
-    care.routes,
-)
+Subject = Callable[[Backend], APIRouter]
+
+FOR_ALL: tuple[Subject, ...] = (status.routes, incidents.routes, dmarc.routes, care.routes)
+FOR_TENANTS: tuple[Subject, ...] = (rates.routes, messages.routes)
+
+_REFUSALS = {
+    401: "no token, or none that is known",
+    403: "the token's scope does not reach so far",
+    422: "a wrong question",
+    429: "too many requests: wait as long as `Retry-After` says",
+    503: "not now; the same question may be asked again",
+}
 
 
-def create_api(backend: Backend, settings: HttpSettings, version: str) -> FastAPI:
-    """The application with API, console and metrics."""
-    app = FastAPI(title="mtascope", version=version, docs_url=None, redoc_url=None)
-    guard(app, settings)
-    for routes in SUBJECTS:
+def create_api(backend: Backend, settings: HttpSettings, version: str, *, console_secret: str | None = None) -> FastAPI:
+    """The application with API, console and metrics; `console_secret` is the console's token of this start."""
+    app = FastAPI(
+        title="mtascope",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        responses={code: {"model": ErrorAnswer, "description": reason} for code, reason in _REFUSALS.items()},
+    )
+    guard(app, settings, console_secret)
+    for routes in FOR_ALL:
+        app.include_router(routes(backend), dependencies=[Depends(read_all)])
+    for routes in FOR_TENANTS:
         app.include_router(routes(backend))
+    app.include_router(status.health())
     console = files("exporter") / "console" / "static"
     app.mount("/", StaticFiles(directory=str(console), html=True), name="console")
     return app

@@ -1,55 +1,57 @@
-"""Rates, latency and the reasons of failures."""
+"""Rates, latency and the reasons of failures: for tenants too."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from analytics.latency import latencies
 from analytics.rates import ask
 from analytics.reasons import top_reasons
 from exporter.api.backend import Backend
-from exporter.api.parameters import By, Moment, question
+from exporter.api.guard import Reader
+from exporter.api.models import LatencyAnswer, RateAnswer, ReasonAnswer, list_of
+from exporter.api.pages import Paged, listed
+from exporter.api.parameters import Asked, Instant, Selected
 from exporter.rows import latency_rows, rate_rows, reason_rows
 from mta.events.instants import HOUR, from_datetime
 
 __all__ = ["routes"]
 
 
+class RatesQuery(Asked, Paged):
+    """What `/v1/rates` takes."""
+
+
+class ReasonsQuery(Selected, Paged):
+    """What `/v1/reasons` takes."""
+
+    since: Instant | None = None
+    until: Instant | None = None
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50
+
+
 def routes(backend: Backend) -> APIRouter:
     """`/v1/rates`, `/v1/latency`, `/v1/reasons`."""
     router = APIRouter()
 
-    @router.get("/v1/rates")
-    def rates(
-        request: Request,
-        by: By = "provider",
-        since: Moment = None,
-        until: Moment = None,
-        clock: Literal["event", "cohort"] = "cohort",
-    ) -> list[dict[str, Any]]:
-        """Every count and rate, by any dimensions; other query parameters named after a dimension select values."""
-        return rate_rows(ask(backend.store, question(request, by, since, until, clock)))
+    @router.get("/v1/rates", responses=list_of(RateAnswer), response_class=Response)
+    def rates(request: Request, access: Reader, asked: Annotated[RatesQuery, Query()]) -> Response:
+        """Every count and rate, by any dimensions, in steps of time; parameters named as a dimension select values."""
+        return listed(request, rate_rows(ask(backend.store, asked.question(access))), asked)
 
-    @router.get("/v1/latency")
-    def latency(
-        request: Request,
-        by: By = "provider",
-        since: Moment = None,
-        until: Moment = None,
-    ) -> list[dict[str, Any]]:
+    @router.get("/v1/latency", responses=list_of(LatencyAnswer), response_class=Response)
+    def latency(request: Request, access: Reader, asked: Annotated[RatesQuery, Query()]) -> Response:
         """Percentiles of the time to delivery by time of injection; what is in flight counts as "at least"."""
-        return latency_rows(latencies(backend.store, question(request, by, since, until, "cohort")))
+        return listed(request, latency_rows(latencies(backend.store, asked.question(access, "cohort"))), asked)
 
-    @router.get("/v1/reasons")
-    def reasons(
-        since: Moment = None,
-        provider: Annotated[list[str] | None, Query()] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    ) -> list[dict[str, Any]]:
+    @router.get("/v1/reasons", responses=list_of(ReasonAnswer), response_class=Response)
+    def reasons(request: Request, access: Reader, asked: Annotated[ReasonsQuery, Query()]) -> Response:
         """The replies behind failures, most frequent first; the last hour unless told otherwise."""
-        start = backend.store.clock() - HOUR if since is None else from_datetime(since)
-        return reason_rows(top_reasons(backend.store, since=start, providers=provider, limit=limit))
+        since = backend.store.clock() - HOUR if asked.since is None else from_datetime(asked.since)
+        until = None if asked.until is None else from_datetime(asked.until)
+        found = top_reasons(backend.store, since=since, until=until, where=asked.where(access), limit=asked.limit)
+        return listed(request, reason_rows(found), asked)
 
     return router

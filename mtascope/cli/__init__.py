@@ -36,6 +36,7 @@ COMMANDS = {
     "status": "Health of each part.",
     "dashboards": "Generate Grafana boards.",
     "rules": "Generate Prometheus recording and alert rules.",
+    "token": "Make, list and remove tokens of the API.",
     "backup": "Write store and keys to one file.",
     "restore": "Bring a backup back into a new data directory.",
     "erase": "Forget whose mail it was: remove one recipient's pseudonyms.",

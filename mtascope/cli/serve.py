@@ -7,6 +7,7 @@ import signal
 
 import click
 
+from mtascope.console import page_with_token
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.owner import Owner
 from mtascope.settings import Settings, load_settings
@@ -36,8 +37,8 @@ async def _serve(settings: Settings, *, as_json: bool) -> None:
     await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if owner.started.is_set():
-        for name, url in owner.urls.items():
+        for name, url in page_with_token(settings, owner.urls).items():
             say(f"{name:8} {url}")
         if as_json:
-            emit({"urls": owner.urls})
+            emit({"urls": owner.urls, "token_file": str(settings.folder.console_token)})
     await running

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import orjson
 
+from mtascope.console import page_with_token
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.settings import Settings, load_settings
 from mtascope.suite import Suite
@@ -43,10 +44,10 @@ async def _run(settings: Settings, workers: int, *, as_json: bool) -> None:
     try:
         await suite.start()
         urls = (await suite.ask("/v1/status"))["urls"]
-        for name, url in urls.items():
+        for name, url in page_with_token(settings, urls).items():
             say(f"{name:8} {url}")
         if as_json:
-            emit({"urls": urls})
+            emit({"urls": urls, "token_file": str(settings.folder.console_token)})
         waits = {asyncio.create_task(told.wait()), asyncio.create_task(suite.failed())}
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:

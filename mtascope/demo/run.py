@@ -177,7 +177,12 @@ class Demo:
                     "log_segment_duration": 30,
                 },
                 "collector": {"poll_interval_s": 0.2, "batch_age_s": 0.5},
-                "http": {"port": self._ports["http"], "metrics_port": self._ports["metrics"]},
+                # Nothing here is anybody's mail.
+                "http": {
+                    "port": self._ports["http"],
+                    "metrics_port": self._ports["metrics"],
+                    "open_to_loopback": True,
+                },
             }
         )
 

@@ -28,7 +28,7 @@ def owner(tmp_path):
     started: list[subprocess.Popen[bytes]] = []
     config = tmp_path / "mtascope.json"
     roads = {road: {"port": 0} for road in ROADS}
-    http = {"port": 0, "metrics_port": 0, "snapshot_every_s": 0.1}
+    http = {"port": 0, "metrics_port": 0, "snapshot_every_s": 0.1, "open_to_loopback": True}
     config.write_text(json.dumps({"data": str(tmp_path / "var"), "collector": roads, "http": http}))
 
     def start() -> tuple[subprocess.Popen[bytes], dict[str, str]]:

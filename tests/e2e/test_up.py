@@ -77,6 +77,7 @@ def test_a_mail_sent_to_the_suite_is_counted_by_its_command_line_api_and_metrics
 ) -> None:
     running, data, smtp = suite
     where = urls(running)
+    token = (data / "run" / "console.token").read_text()
     send(smtp, "someone@gmail.com")
 
     def counted() -> Any:
@@ -85,7 +86,9 @@ def test_a_mail_sent_to_the_suite_is_counted_by_its_command_line_api_and_metrics
 
     [row] = until(counted, "the mail in the rates")
     assert (row["provider"], row["in_flight"]) == ("gmail", 1)
-    assert httpx.get(f"{where['api']}/rates").json()[0]["provider"] == "gmail"
+    assert httpx.get(f"{where['api']}/rates").status_code == 401
+    answer = httpx.get(f"{where['api']}/rates", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json()[0]["provider"] == "gmail"
     assert 'mtascope_mta_messages_received_total{node="mta-' in httpx.get(where["metrics"]).text
     assert json.loads(run("status", "--data", str(data), "--json").stdout)["store"]["identity_holds"] is True
     running.send_signal(signal.SIGINT)

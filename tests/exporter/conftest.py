@@ -75,4 +75,4 @@ def backend(store: Store, page: MetricsPage) -> Backend:
 
 @pytest.fixture
 def api(backend: Backend) -> FastAPI:
-    return create_api(backend, HttpSettings(), "0")
+    return create_api(backend, HttpSettings(open_to_loopback=True), "0")

@@ -159,8 +159,22 @@ async function search(event) {
   }
 }
 
+// The token comes once, behind #, which browsers send nowhere; it is kept for this tab and taken out of the address.
+function token() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem("token", given);
+    window.history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem("token");
+}
+
 async function ask(path) {
-  const response = await fetch(path, { headers: { accept: "application/json" } });
+  const headers = { accept: "application/json" };
+  const secret = token();
+  if (secret) headers.authorization = `Bearer ${secret}`;
+  const response = await fetch(path, { headers });
+  if (response.status === 401) throw new Error("this page needs a token: open the address that was printed at start");
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();
 }
