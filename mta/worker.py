@@ -26,6 +26,7 @@ from mta.control.api import ControlServer, control_app
 from mta.control.log_segment import find_leftovers
 from mta.control.log_writer import LogWriter
 from mta.control.record import Recorder
+from mta.delivery.automation import Automation, Classify
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.ground_rules import read_egress, read_shaping
@@ -100,7 +101,7 @@ class Worker:
 
     recovery: Recovery
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the world is passed in, and each piece of it has a default
         self,
         settings: MtaSettings,
         paths: WorkerPaths,
@@ -111,6 +112,7 @@ class Worker:
         resolver: Resolver | None = None,
         clock: Clock = system_clock,
         source: random.Random | None = None,
+        classify: Classify | None = None,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -138,6 +140,7 @@ class Worker:
             settings.notify_senders,
         )
         self._limit_table = LimitTable(paths.shared / "limits")
+        self.automation = Automation(paths.shared / "automation.json", self._limit_table, clock, classify)
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
@@ -149,6 +152,7 @@ class Worker:
             egress=read_egress(settings),
             warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
             limit_table=self._limit_table,
+            automation=self.automation,
             clock=clock,
             source=source,
             provider_label=provider_label,
@@ -316,11 +320,14 @@ async def run(
     feedback: Feedback | None = None,
     provider_label: ProviderLabel = lambda _domain, _mx: "",
     keyring: Keyring | None = None,
+    classify: Classify | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out."""
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's log holds recipients
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-    worker = Worker(settings, paths, feedback=feedback, provider_label=provider_label, keyring=keyring)
+    worker = Worker(
+        settings, paths, feedback=feedback, provider_label=provider_label, keyring=keyring, classify=classify
+    )
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from mta.control.record import Recorder, internal_reply
+from mta.delivery.automation import Automation
 from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connector import Connector, ProviderLabel
 from mta.delivery.courier import Courier
@@ -49,6 +50,7 @@ _TAKE = 1000
 _LONGEST_SLEEP = 1.0
 _TOGETHER = 200
 _MOST_WAYS = 10_000
+_ROLL_UP_AGAIN = 3600.0
 _LOOK_AGAIN = SECOND
 """How soon a message that is held back looks whether it still must be."""
 
@@ -69,6 +71,7 @@ class Dispatcher:
         egress: Egress,
         warm_ups: WarmUps,
         limit_table: LimitTable,
+        automation: Automation,
         clock: Clock,
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
@@ -81,13 +84,17 @@ class Dispatcher:
         self._egress = egress
         self._warm_ups = warm_ups
         self._limit_table = limit_table
+        self._automation = automation
+        automation.on_change = self._reshape
         self._clock = clock
         policy = RetryPolicy(
             int(settings.retry_interval * SECOND),
             int(settings.max_retry_interval * SECOND),
             int(settings.max_age * SECOND),
         )
-        self._results = Results(spool, recorder, metrics, returns, policy, clock, source, egress.pool_name, self.add)
+        self._results = Results(
+            spool, recorder, metrics, returns, policy, clock, source, egress.pool_name, self.add, automation.judge
+        )
         roots = TrustRoots(settings.tls_authorities)
         connector = Connector(metrics, clock, roots, BrokenTls(), read_credentials(settings), provider_label)
         self._courier = Courier(spool, self._results, connector, return_address)
@@ -126,6 +133,8 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to deliver."""
         self.task = asyncio.get_running_loop().create_task(self._run())
+        if self._shaping.to_roll_up:
+            self._in_background(self._roll_up())
 
     async def stop(self, grace: float) -> None:
         """Begin no attempt any more; wait at most `grace` seconds for those under way."""
@@ -151,6 +160,7 @@ class Dispatcher:
             self._wake.clear()
             for _ in range(min(len(self._fresh), _TAKE)):
                 self._route(self._fresh.popleft())
+            self._automation.refresh()
             if self._held and self.orders.have_ended(self._clock()):
                 self.reconsider()
             async for message in self._loaded(self._schedule.take_due(self._clock(), _TAKE)):
@@ -234,12 +244,12 @@ class Dispatcher:
         if order.kind is OrderKind.SUSPEND:
             self._held.append(message.row)
         else:
-            self._in_background(self._give_up_all([message], order))
+            self._in_background(self._give_up_all([message], order.reason))
 
-    async def _give_up_all(self, messages: Sequence[Message], order: Order) -> None:
+    async def _give_up_all(self, messages: Sequence[Message], reason: str) -> None:
         for first in range(0, len(messages), _TOGETHER):
             group = messages[first : first + _TOGETHER]
-            await asyncio.gather(*(self._results.give_up(message, order.reason) for message in group))
+            await asyncio.gather(*(self._results.give_up(message, reason) for message in group))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -248,7 +258,7 @@ class Dispatcher:
 
     def _put(self, destination: Destination, message: Message, *, waited: bool = False) -> None:
         way = self._way(destination, message)
-        if way is None:
+        if way is None or self._is_stopped(way, message):
             return
         key = way.key
         lane = self._lanes.get(key)
@@ -281,8 +291,43 @@ class Dispatcher:
             if len(self._ways) >= _MOST_WAYS:
                 self._ways.clear()
             shape = self._shaping.shape(message.domain, destination.site, destination.names, source.name)
-            self._ways[key] = way = Way(source, destination, shape)
+            self._ways[key] = way = self._automation.shaped(Way(source, destination, shape), message.domain)
         return way
+
+    # What changes the ways
+
+    def _is_stopped(self, way: Way, message: Message) -> bool:
+        """Whether a rule's effect holds the message back or gives it up, which is then done."""
+        effect = self._automation.about(way, message)
+        if effect is None:
+            return False
+        if effect.bounces:
+            self._in_background(self._give_up_all([message], f"{effect.rule}: {effect.reason}"))
+        else:
+            self._held.append(message.row)
+        return True
+
+    def _reshape(self) -> None:
+        """Other limits hold, or other effects: lanes adopt them, and what waits looks again which way it may go."""
+        self._ways.clear()
+        for lane in list(self._lanes.values()):
+            for message in lane.remove(lambda _: True):
+                self._route(message, waited=True)
+        self.reconsider()
+
+    async def _roll_up(self) -> None:
+        """Look up the mail hosts of the domains whose limits are for all on the same hosts, again and again."""
+        while True:
+            before = self._shaping.rolled_up
+            for domain in self._shaping.to_roll_up:
+                found = await self._router.destination(domain)
+                if isinstance(found, Destination) and found.route is None:
+                    self._shaping.roll_up(domain, found.site)
+            if self._shaping.rolled_up != before:
+                self._reshape()
+                for site, domains in self._shaping.shares_site():
+                    _LOG.warning("shaping: %s all speak for %s: the last wins", ", ".join(domains), site)
+            await asyncio.sleep(_ROLL_UP_AGAIN)
 
     def _may_send(self, destination: Destination, domain: str) -> Callable[[Source], bool] | None:
         """Which sources may send there today; None means all."""

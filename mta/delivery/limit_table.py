@@ -45,6 +45,8 @@ _NUMBER = struct.Struct("<q")
 _COLUMNS = struct.Struct(f"<{_WORKERS}I")
 _COLUMN = struct.Struct("<I")
 _NANO = 1_000_000_000
+_COUNT_MASK = 0xFFFF
+"""A tally is the instant at which it ends, whose last bits, some microseconds, are the count."""
 _LOCK_TRIES, _LOCK_PAUSE = 100, 0.0002
 _BUSY_WAIT = 0.05
 _WANT_HOLDS = 20
@@ -108,6 +110,22 @@ class LimitTable:
         finally:
             self._unlock()
         return max(0, wait) / _NANO
+
+    def tally(self, key: str, period: float) -> int:
+        """How often this was called for the key, this time included, in a period that began with the first call."""
+        if not self._lock():
+            return 0
+        try:
+            now = int(self._clock() * _NANO)
+            (row,) = self._rate_rows([f"tally {key}"], now)
+            (value,) = _NUMBER.unpack_from(self._map, row + _KEY)
+            begins = not now < value <= now + int(period * _NANO) + _COUNT_MASK
+            ends, count = (now + int(period * _NANO), 0) if begins else (value, value & _COUNT_MASK)
+            count = min(count + 1, _COUNT_MASK)
+            _NUMBER.pack_into(self._map, row + _KEY, ends & ~_COUNT_MASK | count)
+        finally:
+            self._unlock()
+        return count
 
     def _due(self, row: int, rate: Rate, now: int) -> int:
         (due,) = _NUMBER.unpack_from(self._map, row + _KEY)

@@ -178,6 +178,11 @@ class Shaping:
             self._sites.setdefault(where, _Section()).merge(self._domains[each])
         self._known.clear()
 
+    @property
+    def rolled_up(self) -> Mapping[str, str]:
+        """The sites of the domains that were looked up."""
+        return dict(self._rolled_up)
+
     def shares_site(self) -> list[tuple[str, list[str]]]:
         """Sites for which several domains speak, which is likely a mistake: the later in the file wins."""
         by_site: dict[str, list[str]] = {}

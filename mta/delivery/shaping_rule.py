@@ -47,7 +47,7 @@ class ActionKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do; `name` and `value` are what `SetConfig` and `SetDomainConfig` set."""
+    """One thing to do; `name` and `value` are what `SetConfig` and `SetDomainConfig` set, as the file says it."""
 
     kind: ActionKind
     name: str = ""
@@ -145,7 +145,8 @@ def _setting(kind: ActionKind, setting: Mapping[str, Any], origin: str, ignored:
         return None
     if name not in KEYS:
         raise ValueError(f"{kind.value}: unknown key {name}")
-    return Action(kind, name, read_value(name, setting["value"]))
+    read_value(name, setting["value"])
+    return Action(kind, name, setting["value"])
 
 
 def _trigger(said: Any) -> Rate | None:

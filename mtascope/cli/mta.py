@@ -8,6 +8,7 @@ import os
 import click
 
 from mta.events.provider import OTHER
+from mta.events.reply import SmtpReply
 from mta.events.return_path import ReturnPaths
 from mta.feedback.reader import FeedbackReader
 from mta.settings import parse_endpoint
@@ -15,7 +16,7 @@ from mta.worker import Worker, WorkerPaths, run
 from mtascope.keys import load_keyring
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.processes import fast_loop
-from mtascope.resources import bounce_phrases, provider_map
+from mtascope.resources import bounce_phrases, provider_map, reply_classifier
 from mtascope.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -48,7 +49,17 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
     paths_back = ReturnPaths(keyring, settings.mta.return_path_days)
     reader = FeedbackReader(bounce_phrases(), paths_back, frozenset(path.domain for path in settings.mta.return_paths))
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(run(settings.mta, paths, ready=ready, feedback=reader, provider_label=_provider, keyring=keyring))
+        runner.run(
+            run(
+                settings.mta,
+                paths,
+                ready=ready,
+                feedback=reader,
+                provider_label=_provider,
+                keyring=keyring,
+                classify=_bounce_class,
+            )
+        )
     pid_file.unlink(missing_ok=True)
 
 
@@ -84,3 +95,9 @@ def _announce(worker: Worker, paths: WorkerPaths, *, as_json: bool) -> None:
 def _provider(domain: str, mx: str | None) -> str:
     providers = provider_map()
     return providers.label(providers.lookup(domain, mx).name)
+
+
+def _bounce_class(reply: SmtpReply, domain: str, mx: str) -> str:
+    """For shaping rules that name classes; the rules of replies are read when the first such rule asks."""
+    provider = provider_map().lookup(domain, mx).name
+    return reply_classifier().classify(reply, provider=provider, peer=mx).bounce_class

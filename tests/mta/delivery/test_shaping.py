@@ -99,7 +99,7 @@ def test_rules_are_gathered_from_all_that_speaks_of_a_way():
     rules = read(FILE).shape("a.example", "site", ("a.google.com",)).rules
     assert [rule.origin for rule in rules] == ["default.automation 1", "provider.google.automation 1"]
     assert rules[0].actions == (
-        Action(ActionKind.SET_CONFIG, "max_message_rate", Rate(1, 60.0, 1)),
+        Action(ActionKind.SET_CONFIG, "max_message_rate", "1/minute"),
         Action(ActionKind.SUSPEND),
     )
     assert (rules[0].duration, rules[0].trigger, rules[1].trigger) == (5400.0, None, Rate(2, 3600.0, 1))
