@@ -158,6 +158,9 @@ class MtaSettings(BaseModel):
     notify_senders: bool = False
     """Tell senders of what bounced or expired (RFC 3464). Off, as in KumoMTA: who sends in bulk reads the log."""
 
+    delay_notice: Seconds = 4 * 3600.0
+    """How long a message may be delayed before a sender who asked for that (NOTIFY=DELAY) is told."""
+
     # Signing
     dkim: tuple[DkimKey, ...] = ()
 

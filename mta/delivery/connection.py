@@ -27,6 +27,7 @@ from mta.delivery.dialogue import Dialogue
 from mta.delivery.egress import Source
 from mta.delivery.limits import Limits
 from mta.delivery.outbound_socket import open_socket
+from mta.delivery.report_request import NOTHING_ASKED, ReportRequest
 from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TlsReport, TrustRoots, failure_of
 from mta.events.address import canonical_domain
 from mta.events.errors import MtascopeError
@@ -58,15 +59,20 @@ class Mail:
     recipient: str
     body: bytes
     utf8: bool = False
+    reports: ReportRequest = NOTHING_ASKED
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The reply that decided. `usable`: the connection may be used again. `stale`: it was gone before it was used."""
+    """The reply that decided. `usable`: the connection may be used again. `stale`: it was gone before it was used.
+
+    `reports`: the peer was told what the sender wants to hear, and will see to it.
+    """
 
     reply: SmtpReply
     usable: bool
     stale: bool = False
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class Connection:
         reply = _parse(replies[0], ".")
         if not (_is(replies[0], 2) or reply.is_permanent or reply.is_transient):
             return self._unexpected(reply, "the message")
-        return Outcome(reply, usable=self.is_open and reply.code != 421)
+        return Outcome(reply, usable=self.is_open and reply.code != 421, reports="dsn" in self._offers)
 
     def _commands(self, mail: Mail) -> tuple[str, ...] | SmtpReply:
         """The commands before the body, or why this peer cannot take the mail (RFC 6152, RFC 6531)."""
@@ -160,7 +166,8 @@ class Connection:
                 sender, recipient = _ascii_domain(sender), _ascii_domain(recipient)
                 if not (sender.isascii() and recipient.isascii() and _header(mail.body).isascii()):
                     return internal_reply(553, "the peer takes no internationalized mail (SMTPUTF8)", "5.6.7")
-        return f"MAIL FROM:<{sender}>{options}", f"RCPT TO:<{recipient}>", "DATA"
+        asked = mail.reports if "dsn" in self._offers else NOTHING_ASKED
+        return f"MAIL FROM:<{sender}>{options}{asked.mail}", f"RCPT TO:<{recipient}>{asked.rcpt}", "DATA"
 
     async def _offer(self, commands: tuple[str, ...], *, fresh: bool) -> Outcome | None:
         """Say everything that comes before the body, in one go where the peer allows it. None: it waits for the body.

@@ -15,6 +15,7 @@ from mta.delivery.connection import Connection, Mail, Unreachable
 from mta.delivery.connector import Connector
 from mta.delivery.lane import Lane
 from mta.delivery.limit_table import Hold
+from mta.delivery.report_request import ReportRequest
 from mta.delivery.results import Result, Results, told_pause
 from mta.delivery.return_address import ReturnAddress
 from mta.errors import SpoolError
@@ -98,7 +99,7 @@ class Courier:
                 connection = None
             if not outcome.stale:
                 break
-        await self.results.conclude(message, Result(outcome.reply, lane.way, hop), mail.body)
+        await self.results.conclude(message, Result(outcome.reply, lane.way, hop, reports=outcome.reports), mail.body)
         if (
             outcome.reply.code == 421 and was_first
         ):  # later on a connection it only means that the connection is used up
@@ -138,7 +139,7 @@ class Courier:
             return None
         envelope = message.envelope
         sender = self.return_address(message, self.results.clock())
-        return Mail(sender, message.recipient, body, envelope.utf8)
+        return Mail(sender, message.recipient, body, envelope.utf8, ReportRequest.of(message))
 
 
 def _is_worn(lane: Lane, connection: Connection) -> bool:

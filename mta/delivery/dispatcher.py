@@ -91,6 +91,7 @@ class Dispatcher:
             int(settings.retry_interval * SECOND),
             int(settings.max_retry_interval * SECOND),
             int(settings.max_age * SECOND),
+            int(settings.delay_notice * SECOND),
         )
         self._results = Results(
             spool, recorder, metrics, returns, policy, clock, source, egress.pool_name, self.add, automation.judge

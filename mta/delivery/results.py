@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from mta.control.record import INTERNAL, Hop, Outcome, Recorder, internal_reply
 from mta.delivery.lane import Way
-from mta.delivery.returns import Failure, Returns
+from mta.delivery.notice import Action, Report
+from mta.delivery.returns import Returns
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
 from mta.metrics import MtaMetrics
@@ -42,6 +43,12 @@ class Result:
     way: Way | None = None
     hop: Hop | None = None
     refused: bool = False
+    reports: bool = False
+    """The peer took over to report what becomes of the message (RFC 3461)."""
+
+
+def _host(result: Result) -> str:
+    return result.hop.name if result.hop else ""
 
 
 def told_pause(reply: SmtpReply) -> int | None:
@@ -73,14 +80,15 @@ class Results:
         local = reply.text.startswith(INTERNAL)
         if code // 100 == 2:
             self.metrics.attempted("delivered")
+            if not result.reports:
+                await self.returns.tell(message, Report(Action.RELAYED, reply, _host(result)), body)
             await self.spool.finish(message, [self._record("Delivery", message, now, result)])
             return
         if result.way is not None:
             self.on_reply(result.way, message, reply)
         if code >= 500 and not result.refused:
             self.metrics.attempted("local" if local else "bounced")
-            host = result.hop.name if result.hop else ""
-            await self.returns.give_up(message, Failure("bounced", reply, host), body)
+            await self.returns.tell(message, Report(Action.FAILED, reply, _host(result)), body)
             await self.spool.finish(message, [self._record("Bounce", message, now, result)])
         else:
             self.metrics.attempted("local" if local else "deferred")
@@ -90,12 +98,15 @@ class Results:
         records = [self._record("TransientFailure", message, now, result)]
         attempts = message.attempts + 1
         due = now + max(self.policy.delay(attempts, self.source), (told_pause(result.reply) or 0) * SECOND)
-        if due < self.policy.expires(message.envelope.received_at):
+        expires = self.policy.expires(message.envelope.received_at)
+        if due < expires:
+            if message.due < message.envelope.received_at + self.policy.delay_notice <= due:
+                report = Report(Action.DELAYED, result.reply, _host(result), until=expires)
+                await self.returns.tell(message, report, body)
             await self.spool.postpone(message, due, records)
             self.on_postponed([message])
             return
-        host = result.hop.name if result.hop else ""
-        await self.returns.give_up(message, Failure("expired", result.reply, host), body)
+        await self.returns.tell(message, Report(Action.FAILED, result.reply, _host(result), expired=True), body)
         records.append(self.recorder.expiration(message, now, attempts=attempts, last_answer=str(result.reply)))
         await self.spool.finish(message, records)
 
@@ -106,7 +117,7 @@ class Results:
     async def expire(self, message: Message, last: SmtpReply | None = None) -> None:
         """Give up a message that is too old."""
         now = self.clock()
-        await self.returns.give_up(message, Failure("expired", last or _TOO_OLD))
+        await self.returns.tell(message, Report(Action.FAILED, last or _TOO_OLD, expired=True))
         answer = str(last) if last else ""
         record = self.recorder.expiration(message, now, attempts=message.attempts, last_answer=answer)
         await self.spool.finish(message, [record])

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from mta.events.instants import SECOND
+from mta.events.instants import HOUR, SECOND
 
 __all__ = ["RetryPolicy", "Schedule"]
 
@@ -31,6 +31,8 @@ class RetryPolicy:
     interval: int
     max_interval: int
     max_age: int
+    delay_notice: int = 4 * HOUR
+    """How long after its acceptance the sender of a delayed message hears of it, if it wants to."""
 
     def delay(self, attempts: int, source: random.Random) -> int:
         """Microseconds to wait after the `attempts`-th failure in a row (from 1)."""

@@ -144,6 +144,8 @@ class Peer:
     def __init__(self, script, options):
         self.script = {verb: list(answers) for verb, answers in script.items()}
         self.pipelining = options.pop("pipelining", True)
+        self.dsn = options.pop("dsn", False)
+        self.asked = []
         self.options = options
         self.mails = []
         self.names = []
@@ -189,6 +191,17 @@ class _PeerSession(SMTP):
                 return
         super().connection_made(transport)
 
+    def _getparams(self, params):
+        """What aiosmtpd does not know it refuses: of a peer with DSN such options are noted and left out."""
+        found = super()._getparams(params)
+        ours = [each for each in params if each.partition("=")[0] in {"RET", "ENVID", "NOTIFY", "ORCPT"}]
+        if self.peer.dsn and ours:
+            self.peer.asked.append(ours)
+            return {
+                name: value for name, value in found.items() if name not in {each.partition("=")[0] for each in ours}
+            }
+        return found
+
     async def push(self, status):
         await super().push(status.encode("utf8", "surrogateescape") if isinstance(status, str) else status)
 
@@ -219,6 +232,8 @@ class _PeerHandler:
         offers = [line for line in responses if "AUTH" not in line or "authenticator" in self.peer.options]
         if self.peer.pipelining:
             offers.insert(1, "250-PIPELINING")
+        if self.peer.dsn:
+            offers.insert(1, "250-DSN")
         return [said] if said else offers
 
     async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
