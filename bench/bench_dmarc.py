@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 _MEASURE = """
-import json, pathlib, resource, sys, time
+import json, os, pathlib, resource, sys, time
 files = sorted(path for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_file())
 def measure(read):
     records = failed = 0
@@ -41,21 +41,18 @@ def read(file):
 measure(read)
 """
 _STORED = """
-from analytics.dmarc_store import DmarcStore
-from dmarc.ingest import ReportIngest
-from mtascope.keys import load_keyring
-from mtascope.owner import open_store
+from mtascope.dmarc_reports import ingest_reports
+from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 settings = load_settings(None, sys.argv[2])
 store = open_store(settings)
-ingest = ReportIngest(DmarcStore(store), load_keyring(settings.folder.keys), store.clock)
-def read(file):
-    ingest.take(str(file), [file.read_bytes()])
-    return 0
-def finish():
-    ingest.commit()
-measure(read)
-print(json.dumps({"records": ingest.receipt.records}))
+began, cpu = time.perf_counter(), os.times()
+answer = ingest_reports(store, settings, [sys.argv[1]])
+seconds, used = time.perf_counter() - began, os.times()
+store.close()
+print(json.dumps({"records": answer["records"], "failed": answer["quarantined"], "seconds": seconds,
+    "cpu": sum(used[:4]) - sum(cpu[:4]),
+    "rss": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024}))
 """
 _PARSEDMARC = """
 import logging, parsedmarc

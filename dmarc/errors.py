@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from mta.events.errors import MtascopeError, ParseError
 
-__all__ = ["DamagedReport", "ForbiddenMarkup", "MailboxError", "NotAReport"]
+__all__ = ["DamagedReport", "ForbiddenMarkup", "MailboxError", "NotAReport", "ReaderFailed"]
 
 
 class NotAReport(ParseError):
@@ -32,3 +32,7 @@ class MailboxError(MtascopeError):
     """A mailbox cannot be read now; the next round tries again."""
 
     temporary = True
+
+
+class ReaderFailed(MtascopeError):
+    """A process that reads reports is gone; what it had not handed over is not stored."""

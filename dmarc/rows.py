@@ -1,8 +1,13 @@
-"""Reports as rows of the store's tables, in the order of their columns (`analytics/schema/0002_dmarc.sql`)."""
+"""Reports as rows of the store's tables, in the order of `COLUMNS`, and rows as text that a store can load in one go.
+
+The text is one JSON object for many rows, a list for each column: quick to write, quick to load, the same between
+processes. Instants are ISO 8601, hashes hexadecimal, bytes base64.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -17,8 +22,10 @@ from mta.events.address import canonical_domain, mask_addresses, split_address
 from mta.events.pseudonym import Keyring
 
 __all__ = [
+    "COLUMNS",
     "auth_rows",
     "detail_rows",
+    "encoded",
     "input_row",
     "override_rows",
     "quarantine_row",
@@ -28,8 +35,49 @@ __all__ = [
     "uuid_of",
 ]
 
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "report": (
+        "report_id", "kind", "report_key", "content_hash", "outcome", "mail_auth", "source", "member",
+        "mail_message_id", "mail_domain", "org_name", "org_contact", "reported_id", "domain", "begin_at", "end_at",
+        "records", "messages", "passed", "p", "sp", "np", "adkim", "aspf", "pct", "fo", "testing", "discovery",
+        "namespace", "version", "generator", "errors", "warnings", "received_at",
+    ),
+    "record": (
+        "report_id", "ordinal", "source_ip", "messages", "disposition", "dkim_aligned", "spf_aligned", "passed",
+        "header_from", "envelope_from", "envelope_to", "extensions",
+    ),
+    "auth": (
+        "report_id", "ordinal", "position", "kind", "domain", "selector", "scope", "result", "raw_result",
+        "human_result",
+    ),
+    "override": ("report_id", "ordinal", "position", "type", "comment"),
+    "tls_policy": (
+        "report_id", "position", "policy_type", "domain", "policy_string", "mx_host", "successful", "failed",
+    ),
+    "tls_failure": (
+        "report_id", "position", "ordinal", "result_type", "sending_mta_ip", "receiving_ip", "receiving_mx_hostname",
+        "receiving_mx_helo", "sessions", "additional", "reason_code",
+    ),
+    "failure": (
+        "report_id", "feedback_type", "auth_failure", "align_failed", "delivery_result", "source_ip", "source_port",
+        "incidents", "mail_from_domain", "recipient_hashes", "recipient_domains", "authentication_results",
+        "dkim_domain", "dkim_selector", "header_from", "message_id",
+    ),
+    "input": ("input_hash", "source", "size", "reports", "quarantined", "received_at"),
+    "quarantine": (
+        "input_hash", "source", "member", "kind", "reason", "detail", "org_name", "reported_id", "domain", "raw",
+        "received_at",
+    ),
+}  # fmt: skip
+"""The columns of each table. `raw` is base64 here."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 _NO_POLICY = Policy()
+
+
+def encoded(table: str, rows: Sequence[Row]) -> bytes:
+    """Rows of a table as one JSON object without line ends."""
+    return orjson.dumps(dict(zip(COLUMNS[table], zip(*rows, strict=True), strict=True)))
 
 
 def report_row(report_id: int, reading: Reading, source: str, mail_auth: MailAuth, received: int) -> Row:
@@ -74,8 +122,6 @@ def report_row(report_id: int, reading: Reading, source: str, mail_auth: MailAut
         list(aggregate.errors) if aggregate else None,
         list(reading.deviations.codes()),
         _timestamp(received),
-        0,
-        True,
     )
 
 
@@ -153,7 +199,7 @@ def quarantine_row(input_hash: UUID, source: str, reading: Reading, raw: bytes, 
         report.org_name if report else None,
         report.report_id if report else None,
         report.domain if report else None,
-        raw,
+        base64.b64encode(raw).decode(),
         _timestamp(received),
     )
 

@@ -145,9 +145,9 @@ class DmarcSettings(_Model):
     """Hosts whose Authentication-Results we believe about the mails that carry reports (RFC 8601 section 2.5)."""
     mailboxes: tuple[MailboxSettings, ...] = ()
     """Where reports arrive; `mtascope up` and `serve` watch them all."""
-    commit_every: int = Field(default=500, ge=1, le=10_000)
+    commit_every: int = Field(default=5_000, ge=1, le=100_000)
     """Mails or files that are stored in one transaction."""
-    commit_records: int = Field(default=50_000, ge=1, le=1_000_000)
+    commit_records: int = Field(default=200_000, ge=1, le=1_000_000)
     """... or records, whichever comes first."""
 
     @model_validator(mode="after")

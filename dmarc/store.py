@@ -1,12 +1,11 @@
 """What this part needs of a store. `analytics` satisfies it; `mtascope` joins the two.
 
-Rows travel as plain tuples in the order of the columns, because the two parts share no nouns; `dmarc/rows.py` makes
-them.
+Rows travel as text, a list for each column, because the two parts share no nouns and reading may happen in processes of
+its own; `dmarc/rows.py` makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,14 +38,12 @@ class ReportReceipt:
 class ReportStore(Protocol):
     """One transaction at a time: stage what belongs together, then commit it or nothing."""
 
-    def next_report_id(self) -> int:
-        """An id that no other report has or will have."""
+    def stage(self, table: str, columns: bytes, first_id: int) -> None:
+        """Rows of a table of schema `dmarc`, as `dmarc.rows.encoded` writes them, to be stored at the next commit.
 
-    def stage(self, table: str, rows: Sequence[Row]) -> None:
-        """Rows of a table of schema `dmarc`, to be stored at the next commit unless their report turns out known."""
-
-    def drop(self, report_id: int) -> None:
-        """Forget what was staged of a report."""
+        Report ids are counted from `first_id`; they mean something until the commit only, which gives the real ones.
+        Rows of a report that has no row in `report` are dropped.
+        """
 
     def commit_reports(self) -> dict[str, int]:
         """Store what is staged; after the commit, the counts of ReportReceipt by name."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from analytics.dmarc_questions import coverage, own_addresses, published_policy, source_traffic
@@ -15,11 +16,16 @@ from analytics.store import Store
 from dmarc.advisor import Coverage, advise
 from dmarc.ingest import ReportIngest, ingest_files
 from dmarc.mailbox.folder import find_files
+from dmarc.reader_process import ingest_paths
 from dmarc.senders import OwnAddress, ServiceMap, SourceTraffic, identify
 from mta.events.address import canonical_domain
 from mta.events.instants import DAY, format_instant
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
+
+_FEW = 100
+"""Files that are read here; more are worth processes of their own."""
+_MOST_READERS = 4
 
 __all__ = ["advice_answer", "ingest_reports"]
 
@@ -29,10 +35,18 @@ def ingest_reports(
 ) -> dict[str, Any]:
     """Store the reports under `paths`; what `mtascope dmarc ingest --json` prints."""
     began = time.monotonic()
+    tell = progress or (lambda *_: None)
     with closing(DmarcStore(store)) as reports:
-        taken = ReportIngest(reports, load_keyring(settings.folder.keys), store.clock, settings.dmarc)
-        ingest_files(chain.from_iterable(map(find_files, paths)), taken, progress or (lambda *_: None))
-    return asdict(taken.receipt) | {"seconds": round(time.monotonic() - began, 3)}
+        ingest = ReportIngest(reports, load_keyring(settings.folder.keys), store.clock, settings.dmarc)
+        files = chain.from_iterable(map(find_files, paths))
+        first = list(islice(files, _FEW))
+        if len(first) < _FEW:
+            ingest_files(first, ingest, tell)
+        else:
+            names = (file.name for file in chain(first, files))
+            for done in ingest_paths(names, ingest, min(os.cpu_count() or 1, _MOST_READERS)):
+                tell("", done)
+    return asdict(ingest.receipt) | {"seconds": round(time.monotonic() - began, 3)}
 
 
 def advice_answer(store: Store, domain: str, days: int, until: int | None = None) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from fastapi import FastAPI
 from prometheus_client.metrics_core import Metric as Family
 
 from analytics.care import back_up, erase
-from analytics.enrich import Enricher
 from analytics.snapshot import Snapshot, take_snapshot
 from analytics.store import Store
 from collector.drain import Drain
@@ -50,28 +49,14 @@ from mtascope import __version__
 from mtascope.client import ask_socket
 from mtascope.console import hand_out
 from mtascope.dmarc_reports import advice_answer, ingest_reports
-from mtascope.keys import load_keyring
+from mtascope.opened_store import open_store
 from mtascope.report_mailboxes import ReportMailboxes
-from mtascope.resources import provider_map, reply_classifier, taxonomy
+from mtascope.resources import taxonomy
 from mtascope.settings import Settings
 
 __all__ = ["Owner", "open_store"]
 
 _log = logging.getLogger(__name__)
-
-
-def open_store(settings: Settings) -> Store:
-    """The store of a data directory, with this installation's keys and the shipped maps and rules."""
-    folder = settings.folder
-    folder.create()
-    enricher = Enricher(
-        load_keyring(folder.keys),
-        provider_map(),
-        taxonomy(),
-        reply_classifier(),
-        own_networks=settings.store.own_networks,
-    )
-    return Store(folder.store, enricher, settings.store)
 
 
 class Owner:

@@ -31,7 +31,7 @@ def order(settings: Settings, url: str, body: Any, act: Callable[[Store], Any]) 
 
 
 def _alone(settings: Settings, act: Callable[[Store], Any]) -> Any:
-    from mtascope.owner import open_store
+    from mtascope.opened_store import open_store
 
     with open_store(settings) as store:
         return act(store)

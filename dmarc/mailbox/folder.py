@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["SourceFile", "find_files", "is_maildir"]
+__all__ = ["SourceFile", "chunks_of", "find_files", "is_maildir"]
+
+_STEP = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,12 @@ class SourceFile:
 
     name: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
+    """What a file holds, piece by piece."""
+    while chunk := stream.read(_STEP):
+        yield chunk
 
 
 def is_maildir(path: str) -> bool:

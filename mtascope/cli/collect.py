@@ -12,7 +12,7 @@ from collector.follower import Follower
 from mta.events.errors import MtascopeError
 from mtascope.client import connect
 from mtascope.output import Exit, data_option, emit, json_option, say
-from mtascope.owner import open_store
+from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 
 __all__ = ["command"]

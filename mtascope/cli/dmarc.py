@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
-from dmarc.mailbox.folder import SourceFile, find_files
+from dmarc.mailbox.folder import SourceFile, chunks_of, find_files
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
 from dmarc.values import printable
@@ -165,7 +165,7 @@ def _lines(source: SourceFile, *, with_records: bool) -> Iterator[dict[str, Any]
     rows: list[dict[str, Any]] = []
     try:
         with source.open() as stream:
-            for item in read_reports(_chunks(stream), now=time.time_ns() // 1000):
+            for item in read_reports(chunks_of(stream), now=time.time_ns() // 1000):
                 if isinstance(item, Reading):
                     line = {"file": source.name, **reading_fields(item)}
                     if with_records and isinstance(item.report, AggregateReport):
@@ -176,11 +176,6 @@ def _lines(source: SourceFile, *, with_records: bool) -> Iterator[dict[str, Any]
                     rows += map(record_fields, item)
     except OSError as error:
         say(f"{source.name}: {error.strerror}")
-
-
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(64 * 1024):
-        yield chunk
 
 
 def reading_fields(reading: Reading) -> dict[str, Any]:

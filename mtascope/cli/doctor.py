@@ -118,7 +118,7 @@ def _guarded(name: str, fine: str, probe: Callable[[], object]) -> Check:
 
 
 def _inspect(settings: Settings) -> None:
-    from mtascope.owner import open_store
+    from mtascope.opened_store import open_store
 
     with open_store(settings) as store, closing(store.cursor()) as cursor:
         identity = check(cursor)

@@ -14,7 +14,7 @@ import pytest
 
 from dmarc.errors import MailboxError
 from dmarc.mailbox.imap import ImapMailbox
-from mtascope.owner import open_store
+from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 
 pytestmark = [pytest.mark.peer, pytest.mark.e2e]

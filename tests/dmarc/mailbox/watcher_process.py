@@ -23,7 +23,7 @@ from dmarc.mailbox.watch import Pauses, Watch
 from dmarc.rows import uuid_of
 from dmarc.settings import ImapSettings
 from mtascope.keys import load_keyring
-from mtascope.owner import open_store
+from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 
 _MAIL_LIMIT = 32 * 1024 * 1024

@@ -10,7 +10,7 @@ from mta.events.pseudonym import Keyring
 from mta.events.return_path import ReturnPaths
 from mta.feedback.reader import FeedbackReader
 from mtascope.keys import load_keyring
-from mtascope.owner import open_store
+from mtascope.opened_store import open_store
 from mtascope.resources import bounce_phrases
 from mtascope.settings import Settings
 
