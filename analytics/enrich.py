@@ -160,10 +160,11 @@ _FRESH = f"""
     CREATE OR REPLACE TEMP TABLE fresh AS
     SELECT record, event_id, unit_id, message_key, recipient_hash, make_timestamp(time) AS time,
            type::event_type AS type, origin::event_origin AS origin, direction::mail_direction AS direction,
-           least(attempt, 65535)::USMALLINT AS attempt, ordinal::UINTEGER AS ordinal,
+           CASE WHEN attempt > 65535 THEN 65535 ELSE attempt END::USMALLINT AS attempt, ordinal::UINTEGER AS ordinal,
            make_timestamp(created) AS created, node, mta, queue_id, k.domain, provider, provider_group, gateway,
-           evidence, sender_domain, {_cut("message_id")}, least(size, 4294967295)::UINTEGER AS size, code, enhanced,
-           phase, coalesce(j.template_id, CASE WHEN text <> '' THEN $verbatim::UBIGINT END) AS template_id,
+           evidence, sender_domain, {_cut("message_id")},
+           CASE WHEN size > 4294967295 THEN 4294967295 ELSE size END::UINTEGER AS size, code, enhanced, phase,
+           coalesce(j.template_id, CASE WHEN text <> '' THEN $verbatim::UBIGINT END) AS template_id,
            CASE WHEN j.row IS NOT NULL THEN j.parameters WHEN text <> '' THEN [left(text, {_LONGEST_REPLY})] END
                AS parameters,
            j.bounce_class, j.bounce_group, j.severity, j.rule,
