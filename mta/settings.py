@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mta.delivery.settings import EgressPool, EgressSource, Route, WarmUp
 from mta.events.address import canonical_domain
@@ -64,6 +64,16 @@ class DkimKey(BaseModel):
     """Fields to sign where they are present; none means the usual ones. `From` is always signed."""
     expiration: Seconds | None = None
     """How long the signature is good."""
+    canonicalization: Literal["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"] = (
+        "relaxed/relaxed"
+    )
+    """Of header and body: what on the way changes blanks breaks a simple one."""
+    over_sign: bool = True
+    """Name fields that decide what a reader sees once more than they occur, so that nobody can add one."""
+    not_before: AwareDatetime | None = None
+    """From when this key signs ..."""
+    not_after: AwareDatetime | None = None
+    """... and until when: keys follow each other by these two; publish the new one before, keep the old for a week."""
     always: bool = False
     """Sign mail of every author, beside the keys of their domains: for a service that sends for others."""
 

@@ -1,4 +1,4 @@
-"""DKIM signatures (RFC 6376), RSA-SHA256 and Ed25519-SHA256 (RFC 8463), relaxed/relaxed. Pure, but for loading keys.
+"""DKIM signatures (RFC 6376), RSA-SHA256 and Ed25519-SHA256 (RFC 8463). Pure, but for loading keys.
 
 A message is signed once, when it is accepted: retries and further recipients cost nothing. What the signature covers is
 what was handed in; our trace field stands above it and is not covered. Fields that decide what a reader sees are
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -24,10 +25,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mta.events.address import canonical_domain, split_address
 from mta.events.errors import SettingsError
-from mta.events.instants import SECOND
+from mta.events.instants import SECOND, from_datetime
 from mta.settings import DkimKey
 
-__all__ = ["DEFAULT_FIELDS", "Signer", "Signers", "relaxed_body", "relaxed_field"]
+__all__ = ["DEFAULT_FIELDS", "Signer", "Signers", "relaxed_body", "relaxed_field", "simple_body"]
 
 DEFAULT_FIELDS = (
     *("from", "to", "cc", "subject", "date", "message-id", "reply-to", "in-reply-to", "references"),
@@ -39,14 +40,18 @@ DEFAULT_FIELDS = (
 _OVERSIGNED = frozenset(
     {"from", "to", "cc", "subject", "date", "reply-to", "message-id", "mime-version", "content-type"}
 )
+Form = Literal["simple", "relaxed"]
+"""How much of a message may change on its way without breaking a signature (RFC 6376 section 3.4)."""
+
 _MIN_RSA_BITS = 1024
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)(?:\r\n|$)")
+_FIELD = re.compile(rb"(([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n[ \t])*))(?:\r\n|$)")
 _BLANKS = re.compile(rb"[ \t]+")
 _BLANKS_AT_END = re.compile(rb"[ \t]+\r\n")
 _FROM = re.compile(rb"<([^<>]*)>[ \t]*$")
 _WIDTH = 72
 
-_Field = tuple[bytes, bytes]
+_Field = tuple[bytes, bytes, bytes]
+"""A field as it stands, its name in lower case, and what follows the colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,13 @@ class Signer:
     lifetime: int | None = None
     """Seconds after which the signature is void (`x=`); None means never."""
     always: bool = False
+    header_form: Form = "relaxed"
+    body_form: Form = "relaxed"
+    oversign: bool = True
+    begins: int = 0
+    """The instant from which the key is used ..."""
+    ends: int | None = None
+    """... and from which it is no more."""
 
     @classmethod
     def load(cls, settings: DkimKey) -> Signer:
@@ -67,22 +79,58 @@ class Signer:
         key = _load_key(settings.key)
         fields = tuple(name.lower() for name in settings.headers) or DEFAULT_FIELDS
         lifetime = int(settings.expiration) if settings.expiration else None
-        return cls(settings.domain, settings.selector, key, fields, lifetime, settings.always)
+        header_form, _, body_form = settings.canonicalization.partition("/")
+        return cls(
+            settings.domain,
+            settings.selector,
+            key,
+            fields,
+            lifetime,
+            settings.always,
+            _form(header_form),
+            _form(body_form or "simple"),  # RFC 6376 section 3.5: what is not said is simple
+            settings.over_sign,
+            from_datetime(settings.not_before) if settings.not_before else 0,
+            from_datetime(settings.not_after) if settings.not_after else None,
+        )
+
+    def signs_at(self, now: int) -> bool:
+        """Whether the key is in use at an instant."""
+        return self.begins <= now and (self.ends is None or now < self.ends)
 
     def sign(self, fields: Sequence[_Field], body_hash: str, now: int) -> bytes:
         """The DKIM-Signature field, with its line end, for a message of those fields and that body."""
-        names, data = _chosen(fields, self.fields)
+        names, data = self._chosen(fields)
         algorithm = "rsa-sha256" if isinstance(self.key, RSAPrivateKey) else "ed25519-sha256"
         seconds = now // SECOND
         expiry = f" x={seconds + self.lifetime};" if self.lifetime else ""
         text = (
-            f"v=1; a={algorithm}; c=relaxed/relaxed; d={self.domain}; s={self.selector};\r\n"
+            f"v=1; a={algorithm}; c={self.header_form}/{self.body_form}; d={self.domain}; s={self.selector};\r\n"
             f"\tt={seconds};{expiry} h={_folded(names)};\r\n\tbh={body_hash};\r\n\tb="
         ).encode("ascii")
-        digest = data + relaxed_field(b"dkim-signature", text).removesuffix(b"\r\n")
+        own = b"DKIM-Signature: " + text
+        digest = data + self._canonical((own, b"dkim-signature", text)).removesuffix(b"\r\n")
         signature = b64encode(self._signature(digest))
         lines = [signature[at : at + _WIDTH] for at in range(0, len(signature), _WIDTH)]
-        return b"DKIM-Signature: " + text + b"\r\n\t ".join(lines) + b"\r\n"
+        return own + b"\r\n\t ".join(lines) + b"\r\n"
+
+    def _chosen(self, fields: Sequence[_Field]) -> tuple[list[str], bytes]:
+        """The names for `h=`, and the data that they stand for: of equal names the last field first (section 5.4.2)."""
+        found: dict[str, list[_Field]] = defaultdict(list)
+        for field in fields:
+            found[field[1].decode("ascii")].append(field)
+        names: list[str] = []
+        data: list[bytes] = []
+        for name in self.fields:
+            chosen = found.get(name, [])
+            data += [self._canonical(field) for field in reversed(chosen)]
+            names += [name] * (len(chosen) + (self.oversign and name in _OVERSIGNED))
+        return names, b"".join(data)
+
+    def _canonical(self, field: _Field) -> bytes:
+        """RFC 6376 sections 3.4.1 and 3.4.2."""
+        as_it_stands, name, value = field
+        return relaxed_field(name, value) if self.header_form == "relaxed" else as_it_stands + b"\r\n"
 
     def _signature(self, data: bytes) -> bytes:
         if isinstance(self.key, RSAPrivateKey):
@@ -94,6 +142,10 @@ class Signers:
     """All signers of a worker."""
 
     def __init__(self, signers: Iterable[Signer]) -> None:
+        self.replace(signers)
+
+    def replace(self, signers: Iterable[Signer]) -> None:
+        """From now on these sign: keys were changed."""
         self._by_domain: Mapping[str, list[Signer]] = defaultdict(list)
         self._always: list[Signer] = []
         for signer in signers:
@@ -104,12 +156,11 @@ class Signers:
         if not (self._by_domain or self._always):
             return b""
         header, body = _parted(content)
-        fields = [(name.lower(), value) for name, value in _FIELD.findall(header)]
-        chosen = [*self._for(_author_domain(fields)), *self._always]
-        if not chosen:
-            return b""
-        body_hash = b64encode(sha256(relaxed_body(body)).digest()).decode()
-        return b"".join(signer.sign(fields, body_hash, now) for signer in chosen)
+        fields = [(field, name.lower(), value) for field, name, value in _FIELD.findall(header)]
+        candidates = (*self._for(_author_domain(fields)), *self._always)
+        chosen = [signer for signer in candidates if signer.signs_at(now)]
+        hashes = {form: _body_hash(body, form) for form in {signer.body_form for signer in chosen}}
+        return b"".join(signer.sign(fields, hashes[signer.body_form], now) for signer in chosen)
 
     def _for(self, domain: str) -> list[Signer]:
         """The signers of the domain, else of the nearest domain above it: DMARC's relaxed alignment takes both."""
@@ -118,6 +169,16 @@ class Signers:
                 return self._by_domain[domain]
             domain = domain.partition(".")[2]
         return []
+
+
+def _body_hash(body: bytes, form: Form) -> str:
+    canonical = relaxed_body(body) if form == "relaxed" else simple_body(body)
+    return b64encode(sha256(canonical).digest()).decode()
+
+
+def simple_body(body: bytes) -> bytes:
+    """RFC 6376 section 3.4.3: nothing is changed but that one line end ends it."""
+    return _without_empty_lines_at_end(body) + b"\r\n"
 
 
 def relaxed_field(name: bytes, value: bytes) -> bytes:
@@ -145,20 +206,6 @@ def _without_empty_lines_at_end(body: bytes) -> bytes:
     return body[:end]
 
 
-def _chosen(fields: Sequence[_Field], wanted: Sequence[str]) -> tuple[list[str], bytes]:
-    """The names for `h=`, and the data that they stand for: of equal names the last field first (section 5.4.2)."""
-    values: dict[str, list[bytes]] = defaultdict(list)
-    for field, value in fields:
-        values[field.decode("ascii")].append(value)
-    names: list[str] = []
-    data: list[bytes] = []
-    for name in wanted:
-        found = values.get(name, [])
-        data += [relaxed_field(name.encode("ascii"), value) for value in reversed(found)]
-        names += [name] * (len(found) + (name in _OVERSIGNED))
-    return names, b"".join(data)
-
-
 def _folded(names: Sequence[str]) -> str:
     lines = [""]
     for name in names:
@@ -176,11 +223,15 @@ def _parted(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _author_domain(fields: Sequence[_Field]) -> str:
-    value = next((value for name, value in fields if name == b"from"), b"")
+    value = next((value for _, name, value in fields if name == b"from"), b"")
     unfolded = value.replace(b"\r\n", b"").strip()
     found = _FROM.search(unfolded)
     address = (found[1] if found else unfolded).decode("utf8", "replace")
     return canonical_domain(split_address(address)[1])
+
+
+def _form(name: str) -> Form:
+    return cast("Form", name)
 
 
 def _load_key(path: Path) -> RSAPrivateKey | Ed25519PrivateKey:

@@ -68,8 +68,9 @@ def most_in(times, seconds):
 async def start_worker(folder, number, sites):
     (folder / "shaping.toml").write_text(SHAPING)
     common = f'retry_interval = 0.3\nmin_free_bytes = 0\nidle_timeout = 1\nshaping = "{folder}/shaping.toml"\n'
+    address = 'address = "127.0.0.1"'
     routes = [
-        f'[[mta.routes]]\ndomain = "{name}.example"\nhost = "{name}.there.example"\naddress = "127.0.0.1"\nport = {port}'
+        f'[[mta.routes]]\ndomain = "{name}.example"\nhost = "{name}.there.example"\nport = {port}\n{address}'
         for name, port in sites.items()
     ]
     config = folder / f"mta{number}.toml"

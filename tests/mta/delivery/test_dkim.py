@@ -1,6 +1,10 @@
 """Signatures verify at dkimpy, and stop verifying when what they cover is changed."""
 
+import shutil
+import subprocess
+import time
 from base64 import b64encode
+from dataclasses import replace
 
 import dkim
 import pytest
@@ -10,7 +14,7 @@ from dkim.canonicalization import CanonicalizationPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.delivery.dkim import Signer, Signers, relaxed_body, relaxed_field
+from mta.delivery.dkim import Signer, Signers, relaxed_body, relaxed_field, simple_body
 from mta.events.errors import SettingsError
 from mta.settings import DkimKey
 
@@ -76,6 +80,34 @@ def test_what_hosts_on_the_way_may_change_does_not_break_it():
     assert verifies(b"Received: from here\r\n" + message.rstrip() + b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("body_form", ["simple", "relaxed"])
+@pytest.mark.parametrize("header_form", ["simple", "relaxed"])
+def test_every_form_verifies_and_a_simple_one_takes_no_change(header_form, body_form):
+    message = signed(signers=[Signer("example.com", "r1", RSA, header_form=header_form, body_form=body_form)])
+    assert f"c={header_form}/{body_form};".encode() in message
+    assert verifies(message)
+    assert verifies(message.replace(b"Hello  there", b"Hello there")) is (body_form == "relaxed")
+    assert verifies(message.replace(b"A   folded", b"A folded")) is (header_form == "relaxed")
+
+
+def test_keys_follow_each_other_by_date():
+    old = Signer("example.com", "r1", RSA, ends=NOW)
+    new = Signer("example.com", "e1", ED25519, begins=NOW - 10)
+    signers = Signers([old, new])
+    used = [signers.signatures(MESSAGE, NOW + shift).count(b"s=r1") for shift in (-20, -5, 0)]
+    assert used == [1, 1, 0]
+    used = [signers.signatures(MESSAGE, NOW + shift).count(b"s=e1") for shift in (-20, -5, 0)]
+    assert used == [0, 1, 1]
+    signers.replace([old])
+    assert signers.signatures(MESSAGE, NOW) == b""
+
+
+def test_without_oversigning_each_field_is_named_as_often_as_it_occurs():
+    message = signed(signers=[Signer("example.com", "r1", RSA, oversign=False)])
+    assert verifies(message)
+    assert b"h=from:to:subject:date:mime-version;" in message
+
+
 def test_mail_is_signed_by_the_nearest_domain_above_its_author_and_by_those_that_always_sign():
     signers = [*BOTH, Signer("com", "x", RSA), Signer("esp.example", "r1", RSA, always=True)]
     message = signed(signers=signers)
@@ -107,6 +139,12 @@ WHOLE = BODY.map(lambda body: body and body + b"\r\n")
 def test_any_body_is_brought_into_the_form_that_dkimpy_gives_it(body):
     policy = CanonicalizationPolicy.from_c_value(b"relaxed/relaxed")
     assert relaxed_body(body) == policy.canonicalize_body(body)
+
+
+@given(BODY)
+def test_any_body_is_brought_into_the_simple_form_that_dkimpy_gives_it(body):
+    policy = CanonicalizationPolicy.from_c_value(b"simple/simple")
+    assert simple_body(body) == policy.canonicalize_body(body)
 
 
 @given(st.lists(st.sampled_from([b" ", b"\t", b"\r\n ", b"\r\n\t", b"a", b"Word:"]), max_size=12).map(b"".join))
@@ -143,3 +181,22 @@ async def test_a_worker_signs_what_it_takes(start_worker, peer, tmp_path):
     content = there.mails[0][2]
     assert verifies(content)
     assert len(content) == record["size"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("form", ["relaxed/relaxed", "relaxed/simple"])
+def test_opendkim_verifies_both_signatures(tmp_path, form):
+    program = shutil.which("opendkim", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("opendkim is not installed")
+    header_form, _, body_form = form.partition("/")
+    signers = [replace(signer, header_form=header_form, body_form=body_form) for signer in BOTH]
+    (tmp_path / "mail").write_bytes(Signers(signers).signatures(MESSAGE, int(time.time()) * 1_000_000) + MESSAGE)
+    keys = (name.removesuffix(b".") + b" " + record for name, record in RECORDS.items())
+    (tmp_path / "keys").write_bytes(b"\n".join(keys) + b"\n")
+    (tmp_path / "conf").write_text(f"TestPublicKeys {tmp_path}/keys\nMode v\nSyslog no\nAlwaysAddARHeader yes\n")
+    verify = [program, "-x", tmp_path / "conf", "-t", tmp_path / "mail", "-v", "-v"]
+    said = subprocess.run(verify, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert said.count("dkim=pass") == 2
+    assert "header.a=rsa-sha256" in said
+    assert "header.a=ed25519-sha256" in said
