@@ -77,9 +77,10 @@ def _of_recipients(recipients: str, at: str, counted: Sequence[Measure], cut: Cu
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in cut.dimensions)
     needed = [name for name in PROFILE if any(_mentions(measure, name) for measure in counted)]
     profile = "".join(f", {PROFILE[name]} AS {name}" for name in needed)
-    rows = f"SELECT n, {at} AS at{keys}{profile} FROM {recipients} WHERE {at} IS NOT NULL AND {cut.within.format(at)}"
+    counted_when = f"{at} IS NOT NULL AND {cut.within.format(at)}"
+    rows = f"SELECT n, {at} AS instant{keys}{profile} FROM {recipients} WHERE {counted_when}"
     named = "".join(f"{name}, " for name in (*cut.by, *needed))
-    began = f"{cut.bucket.format('at')} AS began, " if cut.bucket is not None else ""
+    began = f"{cut.bucket.format('instant')} AS began, " if cut.bucket is not None else ""
     condensed = f"SELECT {began}{named}sum(n) AS n FROM ({rows}) WHERE {cut.where} GROUP BY ALL"
     sums = ", ".join(f"sum({measure.counted}) AS {measure.name}" for measure in counted)
     return f"SELECT {''.join(f'{key}, ' for key in cut.keys)}{sums} FROM ({condensed}) GROUP BY ALL"

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics.buckets import Step
+from analytics.buckets import STEPS, Step
 from analytics.dimensions import DIMENSIONS
 from analytics.rates import RATES, Question, ask
 from analytics.ratios import Threshold, floor_of, ratio, wilson
@@ -164,6 +164,18 @@ def test_days_begin_at_midnight_of_their_zone_and_last_as_long_as_they_last(stor
     assert [(row.start, row.end) for row in rows][1] == (begin, begin + 25 * HOUR)
     assert [row.counts["injected"] for row in ask(store, Question(by=(), step=Step("1mo", "Asia/Kathmandu")))] == [4]
     assert [row.counts["injected"] for row in ask(store, Question(by=(), step=Step("6h")))] == [2, 2]
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("view", ["event", "cohort"])
+def test_steps_cut_figures_of_recipients_as_those_of_the_rollup(store: Store, view: str, name: str) -> None:
+    load(store, *(event for n in range(6) for event in mail(n * 20 * MINUTE, "gmail.com")))
+    question = Question(by=("provider",), clock=view, step=Step(name, "Asia/Kolkata"))  # type: ignore[arg-type]
+    split = ask(store, replace(question, by=("provider", "tenant")))
+    for row in ask(store, question):
+        parts = [part for part in split if part.start == row.start]
+        assert sum(part.counts["delivered"] for part in parts) == row.counts["delivered"]
+        assert sum(part.counts["attempts"] for part in parts) == row.counts["attempts"]
 
 
 @pytest.mark.parametrize(("step", "zone"), [("7m", "UTC"), ("1d", "Mars/Olympus"), ("1d", "../../etc/passwd")])
