@@ -88,12 +88,12 @@ def increase(series: Series, *labels: str, over: str = RATE_INTERVAL) -> str:
     return _over_time("increase", series, labels, over)
 
 
-def quantile(q: float, series: Series, *labels: str) -> str:
-    """The q-quantile of what a histogram saw in the rate interval; linear inside a bucket, so it is an estimate."""
+def quantile(q: float, series: Series, *labels: str, over: str = RATE_INTERVAL) -> str:
+    """The q-quantile of what a histogram saw in that time; linear inside a bucket, so it is an estimate."""
     if series.family.type != "histogram":
         raise CatalogueError(f"{series.family.name} is no histogram: it has no quantiles")
     buckets = replace(series, suffix="_bucket")
-    return f"histogram_quantile({q:g}, sum{_by(series, labels, 'le')}(rate({buckets}[{RATE_INTERVAL}])))"
+    return f"histogram_quantile({q:g}, sum{_by(series, labels, 'le')}(rate({buckets}[{over}])))"
 
 
 def _by(series: Series, labels: tuple[str, ...], *more: str) -> str:

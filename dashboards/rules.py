@@ -52,6 +52,7 @@ class Alert:
     """A condition that somebody must know of. Its runbook page has its name.
 
     `severity` is `critical` (wake somebody), `warning` (today) or `info`. `board` is a path below Grafana's root.
+    `scope` says what it is about (`mail`, `suite`, `machine`) and `matter` which others tell the same story.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Alert:
     board: str
     lasting: str = "5m"
     keep: str = ""
+    scope: str = "mail"
+    matter: str = ""
 
     def as_rule(self, links: Links) -> dict[str, Any]:
         """The rule as Prometheus spells it."""
@@ -70,7 +73,7 @@ class Alert:
             "alert": self.name,
             "expr": self.expr,
             **timing,
-            "labels": {"severity": self.severity},
+            "labels": {"severity": self.severity, "scope": self.scope, "matter": self.matter},
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,

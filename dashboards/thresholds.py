@@ -12,22 +12,32 @@ from math import ceil
 from exporter.catalogue import LINES
 
 __all__ = [
+    "BACKLOG",
     "BOUNCE",
+    "CLOCK",
     "COMPLAINT",
     "CPU_BUSY",
     "DEAD_LETTERS",
     "DEFERRAL",
     "DELIVERY",
+    "DISK_FILLING",
     "DISK_FREE",
     "FIRING",
+    "HARD",
     "IDENTITY",
+    "LAG",
+    "LANDING",
     "MEMORY_FREE",
     "MIN_EVENTS",
     "QUARANTINED",
     "QUEUE_AGE",
+    "QUEUE_GROWTH",
     "SERIES",
+    "SNAPSHOT",
+    "SPOOL_FREE",
     "STALENESS",
     "STEADY_FLEET",
+    "STUCK",
     "SYNC_TIME",
     "TLS",
     "Line",
@@ -82,12 +92,21 @@ COMPLAINT = _line("complaint_rate")
 TLS = Line(0.99, 0.95, high_is_bad=False)
 """Share of connections that ended encrypted, of those where TLS was tried."""
 
+HARD = Line(0.02, 0.05)
+"""Share of recipients with an outcome whose address does not exist: where list brokers' addresses begin to show."""
+
 IDENTITY = Line(1, 1)
 """Recipients that the counting identity cannot explain."""
 STALENESS = Line(300, 900)
 """Seconds between now and the event time that the data has reached."""
 STEADY_FLEET = 14_400
 """So many recipients a day, ten a minute on average, that a quarter of an hour of silence is news."""
+STUCK = 100
+"""So many recipients waiting are not a few odd domains."""
+BACKLOG = 1000
+"""Growth of a queue within an hour that is news, in recipients."""
+QUEUE_GROWTH = 2.0
+"""And how many times as many as an hour ago."""
 QUEUE_AGE = Line(3600, 4 * 3600)
 """Seconds that the oldest recipient has waited."""
 QUARANTINED = Line(1, 100)
@@ -104,5 +123,17 @@ MEMORY_FREE = Line(0.20, 0.10, high_is_bad=False)
 """Share of memory that programs can still get."""
 DISK_FREE = Line(0.20, 0.10, high_is_bad=False)
 """Share of a file system that is free."""
+DISK_FILLING = 0.4
+"""A file system that is freer than this is not called filling, whatever its trend."""
+SPOOL_FREE = Line(8 * 2**30, 2**30, high_is_bad=False)
+"""Bytes free for the spool; at 256 MiB new mail is refused."""
+LAG = Line(60, 300)
+"""Seconds from a record's writing to its storing."""
+LANDING = Line(0.5, 0.8)
+"""Share of a road's room on disk that is in use."""
+CLOCK = Line(10, 60)
+"""Seconds that a node's clock runs ahead."""
+SNAPSHOT = Line(30, 120)
+"""Seconds since the figures of the metrics page were computed."""
 SYNC_TIME = Line(0.05, 0.5)
 """Seconds for one fsync of the spool's journal: every accepted message waits for it."""
