@@ -18,7 +18,6 @@ import duckdb
 
 from analytics.staging import tell
 from mta.events.intake import ColumnReader, Outcome, Quarantined, Unread
-from mta.events.rows import COLUMNS
 
 __all__ = ["Told", "tell_unread"]
 
@@ -77,14 +76,16 @@ def _read_columns(
             f"read_json('{path}', format = 'newline_delimited', ignore_errors = true, compression = 'none', "
             f"columns = {{{fields}}})"
         )
-        con.execute(f"CREATE OR REPLACE TEMP TABLE plain AS {reader.events(source)}")
-    told = ", ".join(name for (name, *_) in con.execute("DESCRIBE plain").fetchall() if name in COLUMNS)
-    con.execute(f"INSERT INTO clear (record, {told}) SELECT {first} + n, {told} FROM plain")
+        con.execute(
+            "INSERT INTO clear BY NAME "
+            f"SELECT * EXCLUDE n, $first::UINTEGER + n AS record FROM ({reader.events(source)})",
+            {"first": first},
+        )
     left = con.execute(
-        "SELECT range FROM range(?) WHERE range NOT IN (SELECT n FROM plain) ORDER BY 1", [_size(portions)]
+        "SELECT range FROM range(?, ?) WHERE range NOT IN (SELECT record FROM clear) ORDER BY 1",
+        [first, first + _size(portions)],
     ).fetchall()
-    con.execute("DROP TABLE plain")
-    return [number for (number,) in left]
+    return [number - first for (number,) in left]
 
 
 def _read_rest(portions: Sequence[Unread], left: Sequence[int]) -> Iterator[tuple[int, Outcome]]:

@@ -19,6 +19,21 @@ __all__ = ["Identity", "broken_at_load", "check"]
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in ("injected", *OUTCOMES))
 
 
+# Recipients that stand in `unit`, those that were sealed, and less those of them that were taken back.
+_COUNTED = f"""
+    SELECT outcome, sum(n) FROM (
+        SELECT {OUTCOME} AS outcome, count(*) AS n FROM unit WHERE successor IS NULL GROUP BY 1
+        UNION ALL SELECT outcome, recipients FROM part_outcome
+        UNION ALL SELECT coalesce(terminal_outcome, 'in_flight'), n FROM correction WHERE successor IS NULL
+    ) GROUP BY outcome
+"""
+_UNITS = """
+    SELECT (SELECT count(*) FROM unit WHERE successor IS NULL)
+         + (SELECT coalesce(sum(recipients), 0) FROM part_outcome)
+         + (SELECT coalesce(sum(n), 0) FROM correction WHERE successor IS NULL)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Sums by outcome, as the figures tell them and as the recipients do."""
@@ -42,7 +57,7 @@ class Identity:
 def check(con: duckdb.DuckDBPyConnection) -> Identity:
     """Both sums, from one snapshot of the database."""
     figures = con.execute(f"SELECT {_SUMS} FROM rollup WHERE clock = 'cohort'").fetchall()[0]
-    counted = dict(con.execute(f"SELECT {OUTCOME}, count(*) FROM unit WHERE successor IS NULL GROUP BY 1").fetchall())
+    counted = {outcome: int(count) for outcome, count in con.execute(_COUNTED).fetchall()}
     recipients = {name: counted.get(name, 0) for name in OUTCOMES}
     return Identity(
         dict(zip(("injected", *OUTCOMES), figures, strict=True)), {"injected": sum(counted.values()), **recipients}
@@ -52,5 +67,5 @@ def check(con: duckdb.DuckDBPyConnection) -> Identity:
 def broken_at_load(con: duckdb.DuckDBPyConnection) -> int:
     """The part of the check that is cheap enough for every load: the figures' totals against the number of units."""
     injected, *outcomes = con.execute(f"SELECT {_SUMS} FROM rollup WHERE clock = 'cohort'").fetchall()[0]
-    units = con.execute("SELECT count(*) FROM unit WHERE successor IS NULL").fetchall()[0][0]
+    units = int(con.execute(_UNITS).fetchall()[0][0])
     return int(abs(injected - sum(outcomes)) + abs(injected - units))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "create_unit_tables", "merged", "projection"]
+__all__ = ["FACTS", "INJECTED_AT", "OUTCOME", "OUTCOMES", "UNIT_EVENT", "create_unit_tables", "merged", "projection"]
 
 _TERMINAL = (
     "STRUCT(moment TIMESTAMP, outcome VARCHAR, class VARCHAR, severity VARCHAR, origin VARCHAR, template UBIGINT)"
@@ -88,6 +88,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("deferred_at", "TIMESTAMP", "min", _when("type = 'deferral' AND origin = 'remote'", "time")),
     Fact("held_up_at", "TIMESTAMP", "min", _when("type IN ('deferral', 'bounce') AND origin = 'local'", "time")),
     Fact("successor", "UBIGINT", "min", "NULL"),
+    Fact("message_hash", "UBIGINT", "min", "md5_number_lower(message_id)"),
 )  # fmt: skip
 """`oob` and `complained_at` come from reports about the unit, which are messages of their own; `successor` from the
 next hop (analytics/hops.py): a unit that has one is the same mail and counts as nothing but its attempts."""
@@ -120,10 +121,10 @@ def create_unit_tables() -> str:
     return "; ".join(f"CREATE TABLE {name} (unit_id UBIGINT NOT NULL, {columns})" for name in ("unit", "message"))
 
 
-def projection(events: str) -> str:
+def projection(events: str, where: str = UNIT_EVENT) -> str:
     """SELECT that turns each row of the relation `events` into a one-event unit."""
     columns = ", ".join(f"CAST({fact.of_event} AS {fact.sql_type}) AS {fact.name}" for fact in FACTS)
-    return f"SELECT unit_id, {columns} FROM {events} WHERE {UNIT_EVENT}"
+    return f"SELECT unit_id, {columns} FROM {events} WHERE {where}"
 
 
 def merged(*selects: str) -> str:

@@ -15,6 +15,7 @@ import duckdb
 from analytics import steps
 from analytics.errors import SchemaTooNew
 from analytics.lifecycle import FACTS, create_unit_tables, merged, projection
+from analytics.recipients import COLUMNS
 from analytics.rollup import create_rollup_table
 
 __all__ = ["SCHEMA", "migrate"]
@@ -58,7 +59,25 @@ def _hops(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_first, _script("0002_dmarc.sql"), _incidents, _script("0004_suppression.sql"), _hops)
+def _parts(con: duckdb.DuckDBPyConnection) -> None:
+    """Schema 6. Recipients that are taken back wait in `correction`, which has the columns of a flat row."""
+    _script("0006_parts.sql")(con)
+    columns = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS)
+    con.execute(f"CREATE TABLE correction (n TINYINT NOT NULL, version UTINYINT NOT NULL, {columns})")
+    for table in ("unit", "message"):
+        con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS message_hash UBIGINT")
+        con.execute(f"UPDATE {table} SET message_hash = md5_number_lower(message_id) WHERE message_hash IS NULL")
+
+
+STEPS: tuple[Step, ...] = (
+    _first,
+    _script("0002_dmarc.sql"),
+    _incidents,
+    _script("0004_suppression.sql"),
+    _hops,
+    _parts,
+    _script("0007_providers.sql"),
+)
 """Step n brings the schema from n to n + 1."""
 
 SCHEMA = len(STEPS)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS, ROLLED, Facet
-from analytics.recipients import flat
 
 __all__ = [
     "COUNTED_EVENTS",
@@ -160,23 +159,23 @@ def of_one_facet(measures: Sequence[Measure], dimensions: Sequence[str]) -> list
     return [[measure for measure in measures if measure.facet == facet] for facet in facets]
 
 
-def contributions(units: str | None, events: str | None, dimensions: Sequence[str] = ROLLED, *, sign: int = 1) -> str:
+def contributions(recipients: str | None, events: str | None, dimensions: Sequence[str] = ROLLED) -> str:
     """SELECT of (clock, bucket, dimensions..., measures...) that the rows of these relations add.
 
-    Unit rows give the cohort clock and the outcomes of the event clock; event rows give attempts and refusals. Either
-    relation may be None. Rows are not summed up: the caller groups them, or appends them as they are. A unit may add
-    several rows, one for each failure of it whose traits are asked for.
+    Flat rows of recipients, with their weights, give the cohort clock and the outcomes of the event clock; event rows
+    give attempts and refusals. Either relation may be None. Rows are not summed up: the caller groups them, or appends
+    them as they are. A recipient may add several rows, one for each failure of it whose traits are asked for.
     """
     selects: list[str] = []
-    if units is not None:
+    if recipients is not None:
         selects.extend(
-            _of_units(units, dimensions, clock, at, counted, sign)
+            _of_recipients(recipients, dimensions, clock, at, counted)
             for clock in ("cohort", "event")
             for at, measures in moments(clock)
             for counted in of_one_facet(measures, dimensions)
         )
     if events is not None:
-        selects.extend(_of_events(events, dimensions, sign))
+        selects.extend(_of_events(events, dimensions))
     return " UNION ALL ".join(selects)
 
 
@@ -196,7 +195,7 @@ def compaction() -> str:
     return f"SELECT clock, {bucket} AS bucket, {keys}, {sums} FROM rollup GROUP BY ALL ORDER BY ALL"
 
 
-def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure], sign: int) -> str:
+def _of_recipients(recipients: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure]) -> str:
     names = {measure.name for measure in counted}
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in dimensions)
     profile = ", ".join(f"{sql} AS {name}" for name, sql in PROFILE.items())
@@ -204,22 +203,21 @@ def _of_units(units: str, dimensions: Sequence[str], clock: str, at: str, counte
         f"{measure.counted} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
         for measure in MEASURES
     )
-    flat_rows = flat(units, n=str(sign))
     profiled = (
-        f"SELECT time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, n, {profile} FROM ({flat_rows}) "
+        f"SELECT time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, n, {profile} FROM {recipients} "
         f"WHERE {at} IS NOT NULL"
     )
     named = "".join(f", {name}" for name in dimensions)
     return f"SELECT '{clock}'::rate_clock AS clock, bucket{named}, {values} FROM ({profiled})"
 
 
-def _of_events(events: str, dimensions: Sequence[str], sign: int) -> list[str]:
+def _of_events(events: str, dimensions: Sequence[str]) -> list[str]:
     """Attempts count at their own time; a refusal, which has no unit, counts on both clocks at its time."""
     keys = "".join(f", {DIMENSIONS[name].of_event} AS {name}" for name in dimensions)
     selects = []
     for clock, wanted in (("event", COUNTED_EVENTS), ("cohort", "type = 'rejection'")):
         values = ", ".join(
-            f"{sign} * coalesce(({measure.of_event})::BIGINT, 0) AS {measure.name}"
+            f"coalesce(({measure.of_event})::BIGINT, 0) AS {measure.name}"
             if measure.of_event
             else f"0 AS {measure.name}"
             for measure in MEASURES

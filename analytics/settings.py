@@ -23,6 +23,10 @@ class StoreSettings(BaseModel):
     """How long a late bounce or complaint may still change the figures of its send (METRICS.md rule 2)."""
     queue_lifetime_days: float = Field(default=7, gt=0, le=60)
     """How long your servers keep trying: mail that is older and has not ended is not expected to end any more."""
+    seal_after_hours: float = Field(default=48, ge=0, le=24 * 30)
+    """Mail that has ended and was silent for so long leaves the tables for compressed files."""
+    seal_recipients: int = Field(default=400_000, ge=1, le=5_000_000)
+    """How many leave in one go: it bounds memory and how long a load may have to wait."""
     own_networks: tuple[IPvAnyNetwork, ...] = ()
     """Where your own relays, filters and nodes are: mail handed to them is on its way, not delivered. A filter on the
     same machine is known without this."""

@@ -2,7 +2,7 @@
 
 Works on columns, in SQL, because a million events cost what a thousand calls would. `clear` is a relation of
 `mta.events.rows.COLUMNS` plus `record`, the number of the input record that told the event; `keyed` is made of it and
-is the last place where an address stands in clear. Both are temporary tables of the loader's connection.
+is the last place where an address stands in clear. Both are tables in memory.
 
 What this computes is what `mta.events.pseudonym` and `mta.events.address` define; the tests hold them against each
 other. Addresses that are not plainly `local@domain` in ASCII are few, and are left to Python.
@@ -65,8 +65,8 @@ def hand_to_own_hops(con: duckdb.DuckDBPyConnection, networks: Sequence[IPv4Netw
     )
 
 
-def key(con: duckdb.DuckDBPyConnection, keyring: Keyring) -> int:
-    """Make `keyed` of `clear`: its columns and `unit_id`, `message_key`, `recipient_hash`, `event_id`, two domains.
+def key(con: duckdb.DuckDBPyConnection, keyring: Keyring, table: str) -> int:
+    """Make `table` of `clear`: its columns and `unit_id`, `message_key`, `recipient_hash`, `event_id`, two domains.
 
     Gives back how many events there are. `about` is the address that one is about, in clear: the original recipient,
     where a report names one.
@@ -76,7 +76,7 @@ def key(con: duckdb.DuckDBPyConnection, keyring: Keyring) -> int:
     person = _digest("recipient", "mailbox_about")
     [(count,)] = con.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE keyed AS
+        CREATE OR REPLACE TABLE {table} AS
         WITH spelt AS (
             SELECT clear.*, coalesce(nullif(original_recipient, ''), recipient) AS about,
                    coalesce(r.canonical, lower(recipient)) AS mailbox,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from analytics.enrich import Enricher
+from analytics.settings import StoreSettings
 from analytics.store import Store
 from mta.events.event import EventType
 from mta.events.pseudonym import Keyring
@@ -60,15 +61,22 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_store(path: Path, clock: Callable[[], int]) -> Store:
+def make_store(path: Path, clock: Callable[[], int], settings: StoreSettings | None = None) -> Store:
     keyring = Keyring(b"i" * 32, {1: b"r" * 32})
-    return Store(path, Enricher(keyring, provider_map(), taxonomy(), CodeJudge()), clock=clock)
+    return Store(path, Enricher(keyring, provider_map(), taxonomy(), CodeJudge()), settings, clock=clock)
 
 
 @pytest.fixture(scope="session")
 def store_at() -> Callable[[Path], Store]:
     """A store at a path, with a clock that stands still."""
     return lambda path: make_store(path, Clock())
+
+
+@pytest.fixture(scope="session")
+def hasty_store_at() -> Callable[[Path], Store]:
+    """A store that seals, when told to tend, whatever has ended, a few recipients at a time."""
+    settings = StoreSettings(seal_after_hours=0, seal_recipients=7, queue_lifetime_days=0.02)
+    return lambda path: make_store(path, lambda: START + 30 * 86_400_000_000, settings)
 
 
 @pytest.fixture

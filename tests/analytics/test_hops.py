@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics import relations
 from analytics.identity import check
 from analytics.rates import Question, ask
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
@@ -171,4 +172,6 @@ def test_any_way_through_the_fleet_in_any_order_is_counted_once(
         assert check(store.cursor()).holds
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
         rolled = store.query(summed(f"SELECT {columns} FROM rollup") + " ORDER BY ALL")
-        assert rolled == store.query(summed(contributions("unit", "event")) + " ORDER BY ALL")
+        assert rolled == store.query(
+            summed(contributions(relations.units(store), relations.events(store))) + " ORDER BY ALL"
+        )

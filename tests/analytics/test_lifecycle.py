@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics import relations
 from analytics.identity import check
 from analytics.rates import Question, ask
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
@@ -151,7 +152,7 @@ def answered(store: Store, clock: str) -> dict[str, dict[str, int]]:
 
 
 def rebuilt(store: Store) -> list[tuple[Any, ...]]:
-    return store.query(summed(contributions("unit", "event")) + " ORDER BY ALL")
+    return store.query(summed(contributions(relations.units(store), relations.events(store))) + " ORDER BY ALL")
 
 
 def rolled(store: Store) -> list[tuple[Any, ...]]:
@@ -164,25 +165,43 @@ def rolled(store: Store) -> list[tuple[Any, ...]]:
 def test_any_order_repetition_and_batching_gives_the_figures_of_a_plain_recount(
     seed: int, tmp_path_factory: pytest.TempPathFactory, store_at: Callable[[Path], Store]
 ) -> None:
-    rng = random.Random(seed)
-    events = history(rng, 30)
-    expected = recount(events)
-    arriving = events + rng.choices(events, k=20)
+    with store_at(Path(tmp_path_factory.mktemp("any")) / "store.duckdb") as store:
+        _load_and_recount(store, random.Random(seed), tend=0.0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_sealing_at_random_moments_changes_no_figure(
+    seed: int, tmp_path_factory: pytest.TempPathFactory, hasty_store_at: Callable[[Path], Store]
+) -> None:
+    with hasty_store_at(Path(tmp_path_factory.mktemp("sealed")) / "store.duckdb") as store:
+        _load_and_recount(store, random.Random(seed), tend=0.5)
+        assert store.query("SELECT count(*) FROM part")[0][0] > 0
+
+
+def _load_and_recount(store: Store, rng: random.Random, tend: float) -> None:
+    told = history(rng, 30)
+    arriving = told + rng.choices(told, k=20)
     rng.shuffle(arriving)
-    path = Path(tmp_path_factory.mktemp("any")) / "store.duckdb"
-    with store_at(path) as store:
-        while arriving:
-            size = rng.randrange(1, 90)
-            batch, arriving = arriving[:size], arriving[size:]
-            receipt = store.load(Batch("test", [(event,) for event in batch]))
-            assert receipt.adds_up
-            assert store.identity_broken == 0
-        for clock in ("cohort", "event"):
-            found = answered(store, clock)
-            for domain, count in expected.items():
-                for name, value in count.items():
-                    if clock == "cohort" or name != "in_flight":
-                        assert (clock, domain, name, found[domain][name]) == (clock, domain, name, value)
-        assert check(store.cursor()).holds
-        assert rolled(store) == rebuilt(store)
-        assert store.query("SELECT count(*) FROM event")[0][0] == len(events)
+    while arriving:
+        size = rng.randrange(1, 60)
+        batch, arriving = arriving[:size], arriving[size:]
+        receipt = store.load(Batch("test", [(event,) for event in batch]))
+        assert receipt.adds_up
+        assert store.identity_broken == 0
+        if rng.random() < tend:
+            store.tend(thoroughly=True)
+            assert check(store.cursor()).holds
+    store.tend(thoroughly=tend > 0)
+    expected = recount(told)
+    for clock in ("cohort", "event"):
+        found = answered(store, clock)
+        for domain, count in expected.items():
+            for name, value in count.items():
+                if clock == "cohort" or name != "in_flight":
+                    assert (clock, domain, name, found[domain][name]) == (clock, domain, name, value)
+    assert check(store.cursor()).holds
+    assert rolled(store) == rebuilt(store)
+    assert store.query(f"SELECT count(*), count(DISTINCT event_id) FROM {relations.events(store)}") == [
+        (len(told), len(told))
+    ]

@@ -1,0 +1,120 @@
+"""What the store does between loads: late reports find their sends, old mail is sealed, figures grow coarser.
+
+All of it may be put off and none of it changes an answer: a figure is the same before and after (a test holds that at
+random moments of random histories), only the reports of sealed mail wait until they are looked for here. The caller
+holds the writer's lock; every step is a transaction of its own, so a kill in between loses nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import duckdb
+
+from analytics.load import Loader
+from analytics.parts import Part, Parts
+from analytics.rollup import compaction
+from analytics.sealed import Sealed
+from analytics.sealing import Horizons, seal
+from analytics.settings import StoreSettings
+from analytics.transaction import transaction
+from mta.events.instants import DAY, HOUR, MINUTE
+
+__all__ = ["Tending"]
+
+_FINE_HORIZON = 3 * DAY
+_COMPACT_AT = 50_000
+_TEND_EVERY = MINUTE
+_EVENTS_BETWEEN = 1_000_000
+"""A load of history is tended by what it brought, not by the clock."""
+_SEAL_AT_LEAST = 50_000
+_SEAL_WAITS = 6 * HOUR
+"""Fewer recipients than the least wait this long, so that parts are not tiny."""
+
+
+class Tending:
+    """Keeps count of what is due."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        loader: Loader,
+        sealed: Sealed,
+        parts: Parts,
+        settings: StoreSettings,
+        now: int,
+    ) -> None:
+        self._con = con
+        self._loader = loader
+        self._sealed = sealed
+        self._parts = parts
+        self._settings = settings
+        self._loads = self._events = self._rollup_rows = 0
+        self._tended_at = self._sealed_at = self._checkpointed_at = now
+
+    def after_load(self, events: int, now: int) -> None:
+        """What is due after a load that stored so many events."""
+        self._loads += 1
+        self._events += events
+        if self._loads % 200 == 0:
+            self._rollup_rows = self._con.execute("SELECT count(*) FROM rollup").fetchall()[0][0]
+        if self._rollup_rows > _COMPACT_AT:
+            self.compact(now)
+        if now - self._tended_at > _TEND_EVERY or self._events >= _EVENTS_BETWEEN:
+            self.tend(now)
+        if now - self._checkpointed_at > self._settings.checkpoint_every_s * 1_000_000:
+            self.checkpoint(now)
+
+    def tend(self, now: int, *, least: int | None = None) -> list[Part]:
+        """Settle late reports and seal what is due; the new parts. `least` is how many recipients make a part."""
+        self._tended_at, self._events = now, 0
+        self._loader.settle()
+        if least is None:
+            least = 1 if now - self._sealed_at > _SEAL_WAITS else _SEAL_AT_LEAST
+        made = []
+        while (part := self._seal(now, least)) is not None:
+            made.append(part)
+        with suppress(OSError):  # a file that cannot be deleted now is tried again
+            self._parts.sweep(self._con)
+        return made
+
+    def compact(self, now: int) -> None:
+        """One row a key in the rollup, old ones of five minutes."""
+        horizon = (now - _FINE_HORIZON) // (5 * MINUTE) * (5 * MINUTE)
+        con = self._con
+        with transaction(con):
+            select = compaction().replace("$horizon", f"make_timestamp({horizon})")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {select}")
+            con.execute("DELETE FROM rollup")
+            con.execute("INSERT INTO rollup SELECT * FROM compacted")
+        con.execute("DROP TABLE compacted")
+        self._rollup_rows = 0
+
+    def checkpoint(self, now: int) -> None:
+        """Empty the write-ahead log into the file."""
+        self._con.execute("CHECKPOINT")
+        self._checkpointed_at = now
+
+    def horizons(self, now: int) -> Horizons:
+        """Before when must have been silent what leaves. Time is what the logs have reached, if they lag behind."""
+        reached = self._con.execute("SELECT epoch_us(max(reached)) FROM watermark").fetchall()[0][0]
+        time = min(now, reached if reached is not None else now)
+        return Horizons(
+            finished=time - round(self._settings.seal_after_hours * HOUR),
+            handed_on=time - self._settings.restate_days * DAY,
+            silent=time - round(2 * self._settings.queue_lifetime_days * DAY),
+        )
+
+    def _seal(self, now: int, least: int) -> Part | None:
+        horizons = self.horizons(now)
+        [(due,)] = self._con.execute(
+            "SELECT count(*) FROM unit WHERE terminal IS NOT NULL AND last_event_at < make_timestamp(?)",
+            [horizons.finished],
+        ).fetchall()
+        if due < least:
+            return None
+        with transaction(self._con):
+            part = seal(self._con, self._parts, self._sealed.columns, horizons, now, self._settings.seal_recipients)
+        self._sealed.refresh()
+        self._sealed_at = now
+        return part
