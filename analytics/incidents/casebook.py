@@ -17,9 +17,9 @@ from analytics.incidents.signals import SignalChange
 from analytics.spikes import ChangeKind
 from mta.events.instants import HOUR, MINUTE
 
-__all__ = ["Casebook", "Page", "Told"]
+__all__ = ["KEPT", "Casebook", "Page", "Told"]
 
-_KEPT = 2 * HOUR
+KEPT = 2 * HOUR
 """How long a closed case stays, for what may still belong to it."""
 _YOUNG = HOUR
 """An incident of this age is looked at anew with every step, later every hour."""
@@ -44,7 +44,7 @@ class Page:
 
 
 class Casebook:
-    """`groups` maps bounce classes to their groups, for the advice; `incidents` are those that are open already."""
+    """`groups` maps bounce classes to their groups, for the advice; `incidents` are open or ended lately."""
 
     def __init__(
         self, evidence: Evidence, groups: Mapping[str, str] | None = None, incidents: Iterable[Incident] = ()
@@ -112,7 +112,7 @@ class Casebook:
             return case, ChangeKind.OPENED
         was_over = case.incident.closed is not None
         case.add(signal, clue)
-        return case, ChangeKind.RENEWED if was_over else None
+        return case, ChangeKind.RENEWED if was_over and case.incident.closed is None else None
 
     def _case_of(self, key: SignalKey) -> Case | None:
         for case in self._cases.values():
@@ -164,7 +164,7 @@ class Casebook:
 
     def _forget(self, at: int) -> None:
         for key, case in list(self._cases.items()):
-            if case.incident.closed is not None and case.incident.closed < at - _KEPT:
+            if case.incident.closed is not None and case.incident.closed < at - KEPT:
                 del self._cases[key]
 
 

@@ -5,7 +5,8 @@ A signal belongs to an incident that is open, or ended less than an hour before 
 1. the incident shows at the same provider, and nothing speaks against one cause: tenants or pools that have nothing to
    do with each other are two troubles, everything else at one provider at one time is one; or
 2. it shows elsewhere, but what carries its excess (a tenant, a campaign, a source, a pool, ...) carries this one's; or
-3. both show at providers of one group (Gmail and Google Workspace), in the same way, and nobody of ours stands out.
+3. both show at providers of one group (Gmail and Google Workspace), in the same way, and nobody of ours stands out; or
+4. both are silence: one line is cut, not twelve.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def leads_of(findings: Findings, signal: Signal) -> Clue:
 def home_of(signal: Signal, clue: Clue, cases: Iterable[Case]) -> Case | None:
     """The case that the signal belongs to, if there is one: at its own provider rather than elsewhere."""
     near = [case for case in cases if _near(signal, case.incident)]
+    if signal.kind is Kind.SILENCE and (quiet := [case for case in near if case.incident.kind is Kind.SILENCE]):
+        return quiet[0]
     here = [case for case in near if signal.provider in case.incident.providers and not _conflict(clue, case)]
     if here:
         return max(here, key=lambda case: len(case.leads & clue.traits))

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from analytics.causes import Cause
-from analytics.incidents.kinds import Kind
+from analytics.incidents.kinds import SPIKES, Kind
 
 __all__ = ["Incident", "ReplyExcess", "Signal", "SignalKey", "incident_id"]
 
@@ -99,14 +99,19 @@ class Incident:
         return list(dict.fromkeys(signal.kind for signal in self.signals))
 
     def with_signal(self, signal: Signal) -> Incident:
-        """The same incident with a signal added or brought up to date; it ends with its last signal."""
+        """The same incident with a signal added or brought up to date; it ends with the last of those that decide.
+
+        A safety net looks back for an hour: it does not prolong what the detector has seen end.
+        """
         signals = {one.key: one for one in self.signals} | {signal.key: signal}
-        ends = [one.closed for one in signals.values()]
-        closed = None if any(end is None for end in ends) else max(end for end in ends if end is not None)
+        deciding = [one.closed for one in signals.values() if one.kind in SPIKES] or [
+            one.closed for one in signals.values()
+        ]
+        closed = None if None in deciding else max(end for end in deciding if end is not None)
         first = next(iter(signals.values()))
         return replace(
             self,
-            signals=list(signals.values()),
+            signals=[one if closed is None or one.closed else replace(one, closed=closed) for one in signals.values()],
             scope=first.scope if all(one.dimension for one in signals.values()) else {},
             closed=closed,
             level=first.level,
