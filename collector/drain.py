@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from collector.committing import Timing
 from collector.errors import SourceError
 from collector.follower import reading
 from collector.landing import segments
 from collector.metrics import CollectorHealth
-from collector.pipeline import Pipeline, Timing
+from collector.pipeline import Pipeline
 from collector.settings import CollectorSettings
 from collector.sources.landed import LandedSegment
 from collector.store import EventStore

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 
 from collector.batching import BatchLimits
+from collector.committing import Timing
 from collector.formats.stamps import zone_named
 from collector.metrics import CollectorHealth
-from collector.pipeline import Pipeline, Reading, Timing
+from collector.pipeline import Pipeline, Reading
 from collector.settings import CollectorSettings
 from collector.sources.followed import FollowedFile
 from collector.sources.segment import ReadLimits

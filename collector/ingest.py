@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import FileIO
 
+from collector.committing import Timing
 from collector.errors import SourceError
 from collector.follower import read_limits, reading
-from collector.pipeline import Pipeline, Timing
+from collector.pipeline import Pipeline
 from collector.settings import CollectorSettings
 from collector.sources.discovery import Found, discover
 from collector.sources.followed import FollowedFile

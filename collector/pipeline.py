@@ -1,13 +1,14 @@
 """From the pieces of a source to batches in the store: parse, gather, hand over, and only then go on.
 
-Everything happens in the caller's thread: while the store commits, or refuses for the moment, nothing more is read, so
-a slow store slows its sources down and memory stays where it is. The checkpoint of a source always rides in the batch
-that holds the records before it (promise 3); a source's own order is kept within and across batches.
+A full batch is committed while the next one is gathered, never more: while the store is slow, or refuses for the
+moment, nothing more is read, so it slows its sources down and memory stays where it is. The checkpoint of a source
+always rides in the batch that holds the records before it (promise 3); a source's own order is kept within and across
+batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from collector.arrivals import Arrivals, Place
 from collector.batching import BatchBuilder, BatchLimits
+from collector.committing import Committer, Timing
 from collector.formats.context import Context
 from collector.formats.outcome import LineParser
 from collector.formats.registry import AUTO, column_reader, open_parser
@@ -24,14 +26,13 @@ from collector.framing.parcels import Arrival
 from collector.metrics import CollectorHealth
 from collector.quarantine import KEPT_BYTES, Reason, refused
 from collector.sources.followed import FollowedFile
-from collector.store import ColumnStore, EventStore
+from collector.store import EventStore, StagingStore
 from collector.unread import LinesOfFile
-from mta.events.errors import MtascopeError, ParseError
-from mta.events.intake import Batch, Checkpoint, ColumnReader, Quarantined, Receipt, Unread
+from mta.events.errors import ParseError
+from mta.events.intake import Checkpoint, ColumnReader, Quarantined, Receipt, Unread
 
-__all__ = ["Pipeline", "Reading", "Source", "Timing"]
+__all__ = ["Pipeline", "Reading", "Source"]
 
-_FIRST_RETRY_S = 0.1
 _MANY = 256
 """Lines of one piece that are worth being read in columns, which costs some milliseconds to begin."""
 
@@ -54,19 +55,6 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """The clocks of one run, passed in so that tests own them.
-
-    `now` gives microseconds UTC, `monotonic` seconds; `wait` pauses for so many seconds and returns True, at once, when
-    the run is to stop.
-    """
-
-    now: Callable[[], int]
-    monotonic: Callable[[], float]
-    wait: Callable[[float], bool]
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """How records are read and gathered, whatever their source."""
 
@@ -82,15 +70,17 @@ class Reading:
 
 
 class Pipeline:
-    """Takes pieces, gives batches to the store. Its `receipt` adds up everything that was committed."""
+    """Takes pieces, gives batches to the store."""
 
     def __init__(
         self, store: EventStore, *, road: str, reading: Reading, timing: Timing, health: CollectorHealth | None = None
     ) -> None:
         self._store = store
         self._reading = reading
-        self._timing = timing
-        self._health = health or CollectorHealth()
+        self._monotonic = timing.monotonic
+        self._committer = Committer(
+            store, timing, health or CollectorHealth(), patience_s=reading.patience_s, max_retry_s=reading.max_retry_s
+        )
         self._builder = BatchBuilder(road, reading.limits)
         self._begun = 0.0
         self._parsers: dict[str, LineParser] = {}
@@ -99,7 +89,11 @@ class Pipeline:
         """The last checkpoint of each unfinished source, so that a quiet one is not written again and again."""
         self._context = Context(reading.node, reading.zone, reading.year, timing.now)
         open_parser(reading.format)  # an unknown format is better refused before the first line
-        self.receipt = Receipt()
+
+    @property
+    def receipt(self) -> Receipt:
+        """Everything that was committed."""
+        return self._committer.receipt
 
     def take(self, file: Source, piece: Piece) -> None:
         """Parse a piece and gather its records; full batches are handed over on the way.
@@ -132,16 +126,17 @@ class Pipeline:
         """Seconds until the batch in the making has waited long enough; infinity when there is none."""
         if not self._builder:
             return float("inf")
-        return max(0.0, self._begun + self._reading.limits.age_s - self._timing.monotonic())
+        return max(0.0, self._begun + self._reading.limits.age_s - self._monotonic())
 
     def flush(self) -> None:
-        """Hand over what there is."""
+        """Hand over what there is; returns when everything is committed."""
         if self._builder:
-            self._load(self._builder.build())
+            self._committer.start(self._builder.build())
+        self._committer.finish()
 
     def _begin(self) -> None:
         if not self._builder:
-            self._begun = self._timing.monotonic()
+            self._begun = self._monotonic()
 
     def _reach(self, checkpoint: Checkpoint) -> None:
         self._reached[checkpoint.source] = checkpoint
@@ -180,7 +175,7 @@ class Pipeline:
 
     def _columns(self, lines: Sequence[bytes]) -> ColumnReader | None:
         """What the store may read these lines with; None if they are too few or it cannot."""
-        if len(lines) < _MANY or not (isinstance(self._store, ColumnStore) and self._store.reads_columns):
+        if len(lines) < _MANY or not isinstance(self._store, StagingStore):
             return None
         return column_reader(self._reading.format, lines[0])
 
@@ -218,32 +213,8 @@ class Pipeline:
 
     def _hand_over(self, file: Source, offset: int) -> None:
         self._reach(file.checkpoint(offset))
-        self._load(self._builder.build())
-        self._begun = self._timing.monotonic()
-
-    def _load(self, batch: Batch) -> None:
-        """Offer the batch until the store has it."""
-        started = self._timing.monotonic()
-        pause = _FIRST_RETRY_S
-        while True:
-            try:
-                self._commit(batch)
-            except MtascopeError as error:
-                self._health.failed(error, self._timing.now())
-                spent = self._timing.monotonic() - started
-                if not error.temporary or spent >= self._reading.patience_s or self._timing.wait(pause):
-                    raise
-                pause = min(2 * pause, self._reading.max_retry_s)
-            else:
-                return
-
-    def _commit(self, batch: Batch) -> None:
-        before = self._timing.monotonic()
-        receipt = self._store.load(batch)
-        seconds = self._timing.monotonic() - before
-        self.receipt += receipt
-        newest = max((event.time for events in batch.records for event in events), default=0)
-        self._health.committed(records=batch.received, seconds=seconds, newest_event=newest)
+        self._committer.start(self._builder.build())
+        self._begun = self._monotonic()
 
 
 def _spoiled(source: str, piece: Spoiled) -> Quarantined:

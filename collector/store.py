@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mta.events.intake import Batch, Checkpoint, Receipt
 
-__all__ = ["ColumnStore", "EventStore"]
+__all__ = ["EventStore", "StagingStore"]
 
 
 class EventStore(Protocol):
@@ -16,7 +16,7 @@ class EventStore(Protocol):
         """Keep the batch and its checkpoints in one transaction, and return after the commit.
 
         Raises a MtascopeError, having kept nothing of it; a `temporary` one means that the same batch may be offered
-        again. Records that were kept before are counted as duplicates and change nothing.
+        again. Records that were kept before are counted as duplicates and change nothing. Called from any thread.
         """
 
     def checkpoint(self, source: str) -> Checkpoint | None:
@@ -24,9 +24,11 @@ class EventStore(Protocol):
 
 
 @runtime_checkable
-class ColumnStore(EventStore, Protocol):
-    """A store that may be given lines that nobody has read yet (`Batch.unread`), and reads them itself."""
+class StagingStore(EventStore, Protocol):
+    """A store that takes batches apart before their turn, and can read lines that nobody has read (`Batch.unread`)."""
 
-    @property
-    def reads_columns(self) -> bool:
-        """It does so now."""
+    def stage(self, batch: Batch) -> Any:
+        """What `load` takes in the place of this batch; made while another may be loading. Keeps nothing.
+
+        Raises what `load` raises.
+        """

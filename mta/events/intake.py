@@ -84,7 +84,7 @@ class Batch:
 
     `records` holds the events of each understood record: one for most, several where one record names many recipients.
     `ignored` counts records that are about something else, by kind. `road` names how they came (tail, ingest, http).
-    `unread` is given only to a store that says it `reads_columns`.
+    `unread` is for a store that can read it; the others want everything in `records`.
     """
 
     road: str

@@ -26,7 +26,7 @@ class DurableStore:
     """Counts how often each record was stored, in one transaction with the checkpoints."""
 
     def __init__(self, path):
-        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def load(self, batch):
         self.db.execute("BEGIN IMMEDIATE")

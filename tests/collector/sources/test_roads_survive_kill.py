@@ -35,6 +35,7 @@ class DurableStore:
     """Keeps each recipient once, in one transaction with the checkpoints."""
 
     def __init__(self, path):
+        self.lock = threading.Lock()
         self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.db.executescript(
             "PRAGMA journal_mode=WAL; CREATE TABLE IF NOT EXISTS stored (recipient PRIMARY KEY);"
@@ -43,15 +44,17 @@ class DurableStore:
         )
 
     def load(self, batch):
-        self.db.execute("BEGIN IMMEDIATE")
-        for events in batch.records:
-            for event in events:
-                self.db.execute("INSERT OR IGNORE INTO stored VALUES (?)", (event.recipient,))
-        for item in batch.quarantined:
-            self.db.execute("INSERT INTO refused VALUES (?)", (item.reason,))
-        for point in batch.checkpoints:
-            self.db.execute("REPLACE INTO checkpoint VALUES (?, ?, ?)", (point.source, point.offset, point.finished))
-        self.db.execute("COMMIT")
+        with self.lock:
+            self.db.execute("BEGIN IMMEDIATE")
+            for events in batch.records:
+                for event in events:
+                    self.db.execute("INSERT OR IGNORE INTO stored VALUES (?)", (event.recipient,))
+            for item in batch.quarantined:
+                self.db.execute("INSERT INTO refused VALUES (?)", (item.reason,))
+            for point in batch.checkpoints:
+                row = (point.source, point.offset, point.finished)
+                self.db.execute("REPLACE INTO checkpoint VALUES (?, ?, ?)", row)
+            self.db.execute("COMMIT")
         return Receipt(batch.received, len(batch.records), 0, len(batch.quarantined), sum(batch.ignored.values()))
 
     def checkpoint(self, source):
