@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from mta.events.errors import MtascopeError, ParseError
 
-__all__ = ["DamagedReport", "ForbiddenMarkup", "MailboxError", "NotAReport", "ReaderFailed"]
+__all__ = ["DamagedReport", "ForbiddenMarkup", "LookupFailed", "MailboxError", "NotAReport", "ReaderFailed"]
 
 
 class NotAReport(ParseError):
@@ -36,3 +36,9 @@ class MailboxError(MtascopeError):
 
 class ReaderFailed(MtascopeError):
     """A process that reads reports is gone; what it had not handed over is not stored."""
+
+
+class LookupFailed(MtascopeError):
+    """DNS gave no answer: neither that there is something nor that there is nothing."""
+
+    temporary = True

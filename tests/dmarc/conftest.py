@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from dmarc.errors import LookupFailed
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import Record
 
@@ -162,3 +163,36 @@ def samples() -> list[bytes]:
         mailed(("application/gzip", "a.xml.gz", gzip.compress(plain, mtime=0)), ("text/xml", "b.xml", plain)),
         tls,
     ]
+
+
+class Zone:
+    """A resolver that knows what it is given: `records[kind, name]`; `failing` names have no answer."""
+
+    def __init__(self, txt=None, a=None, mx=None, ptr=None, failing=()) -> None:
+        self._known = {"txt": txt or {}, "a": a or {}, "mx": mx or {}, "ptr": ptr or {}}
+        self._failing = frozenset(failing)
+        self.asked: list[tuple[str, str]] = []
+
+    async def txt(self, name: str) -> tuple[str, ...]:
+        return self._find("txt", name)
+
+    async def addresses(self, name: str) -> tuple[str, ...]:
+        return self._find("a", name)
+
+    async def mx(self, name: str) -> tuple[str, ...]:
+        return self._find("mx", name)
+
+    async def names(self, address: str) -> tuple[str, ...]:
+        return self._find("ptr", address)
+
+    def _find(self, kind: str, name: str) -> tuple[str, ...]:
+        self.asked.append((kind, name))
+        if name in self._failing:
+            raise LookupFailed("no answer", where=name)
+        found = self._known[kind].get(name, ())
+        return (found,) if isinstance(found, str) else tuple(found)
+
+
+@pytest.fixture
+def zone() -> type[Zone]:
+    return Zone
