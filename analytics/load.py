@@ -23,8 +23,11 @@ from analytics import counters, hops, steps
 from analytics.enrich import EVIDENCE, Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, merged, projection
+from analytics.recipients import flat
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
+from analytics.sealed import Sealed
 from analytics.stager import Staged
+from analytics.transaction import transaction
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
@@ -37,8 +40,9 @@ __all__ = ["Loader"]
 class Loader:
     """Applies batches through one connection; the caller owns the transaction's lock."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, enricher: Enricher, restate_days: int) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, enricher: Enricher, sealed: Sealed, restate_days: int) -> None:
         self._con = con
+        self._sealed = sealed
         self._enricher = enricher
         self._restate = restate_days * DAY
         self._labelled: set[str] = set()
@@ -116,6 +120,7 @@ class Loader:
         ).fetchall()[0][0]
         if known:
             con.execute("DELETE FROM keyed WHERE event_id IN (FROM known)")
+        self._sealed.forget_known()
         twice = "SELECT event_id FROM keyed GROUP BY event_id HAVING count(*) > 1"
         if con.execute(f"SELECT count(*) FROM ({twice})").fetchall()[0][0]:
             con.execute(
@@ -148,6 +153,7 @@ class Loader:
         con.execute(f"INSERT INTO rollup {summed(contributions(None, 'fresh'))}")
         con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')}")
         con.execute("CREATE OR REPLACE TEMP TABLE arriving AS FROM projected WHERE recipient_hash IS NOT NULL")
+        self._sealed.revive("projected")
         self._hand_down()
         self._merge_arriving()
         self._follow_hops()
@@ -183,6 +189,7 @@ class Loader:
     def _merge_arriving(self) -> None:
         """Merge `arriving` (unit rows) into `unit`, appending to `rollup` by how much its figures changed."""
         con = self._con
+        self._sealed.revive("arriving")
         names = ", ".join(fact.name for fact in FACTS)
         con.execute(
             "CREATE OR REPLACE TEMP TABLE standing AS "
@@ -192,7 +199,7 @@ class Loader:
             "CREATE OR REPLACE TEMP TABLE changed AS "
             + merged(f"SELECT unit_id, {names} FROM standing", f"SELECT unit_id, {names} FROM arriving")
         )
-        difference = f"{contributions('standing', None, sign=-1)} UNION ALL {contributions('changed', None)}"
+        difference = contributions(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})", None)
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
         con.execute(f"INSERT INTO rollup ({columns}) {summed(difference)}")
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
@@ -210,14 +217,25 @@ class Loader:
         """Find the send of each late bounce and complaint that has none yet (METRICS.md rule 2), and restate it."""
         con = self._con
         con.execute(
-            "INSERT INTO feedback SELECT event_id, greatest(time, created), type, recipient_hash, "
-            "original_message_id, bounce_class, severity, NULL, NULL, original_unit, template_id FROM fresh "
+            "INSERT INTO feedback BY NAME SELECT event_id, greatest(time, created) AS time, type, recipient_hash, "
+            "original_message_id, bounce_class, severity, original_unit, template_id FROM fresh "
             "WHERE type IN ('oob_bounce', 'complaint')"
         )
         pending = con.execute("SELECT count(*) FROM feedback WHERE unit_id IS NULL").fetchall()[0][0]
         if not pending:
             return
         con.execute(_FIND_SENDS, {"restate": self._restate})
+        self._restate_attributed()
+
+    def settle(self) -> None:
+        """Look for the sends of reports among sealed mail, in a transaction of its own."""
+        with transaction(self._con):
+            if self._sealed.find_sends(self._restate):
+                self._restate_attributed()
+
+    def _restate_attributed(self) -> None:
+        """Tell the units in `attributed` of their reports."""
+        con = self._con
         found = con.execute("SELECT count(*) FROM attributed").fetchall()[0][0]
         if not found:
             return
@@ -331,7 +349,7 @@ _FIND_SENDS = f"""
         FROM pending p JOIN unit u ON u.unit_id = p.original_unit
         UNION ALL
         SELECT p.event_id, u.unit_id, 'message_id', 1, u.terminal.moment
-        FROM pending p JOIN unit u ON u.message_id = p.original_message_id
+        FROM pending p JOIN unit u ON u.message_hash = md5_number_lower(p.original_message_id)
         WHERE p.original_unit IS NULL AND (p.recipient_hash IS NULL OR u.recipient_hash = p.recipient_hash)
         UNION ALL
         SELECT p.event_id, u.unit_id, 'recipient', 2, u.terminal.moment
