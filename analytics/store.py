@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,16 +19,16 @@ from analytics.enrich import Enricher
 from analytics.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from analytics.load import Loader
 from analytics.migrations import migrate
-from analytics.rollup import compaction
+from analytics.parts import Damage, Part, Parts
+from analytics.sealed import Sealed
 from analytics.settings import StoreSettings
 from analytics.stager import Staged, Stager
+from analytics.tending import Tending
+from analytics.transaction import transaction
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Receipt
 
 __all__ = ["Store"]
-
-_FINE_HORIZON = 3 * DAY
-_COMPACT_AT = 50_000
 
 
 def _wall_clock() -> int:
@@ -57,14 +57,17 @@ class Store:
         self._con = _open(path, self._settings)
         try:
             migrate(self._con, path, clock())
+            self._parts = Parts(path)
+            self._parts.sweep(self._con, at_once=True)
+            self._parts.verify(self._con, thoroughly=False)
+            self._sealed = Sealed(self._con, self._parts)
             self._stager = Stager(self._con, enricher)
-            self._loader = Loader(self._con, enricher, self._settings.restate_days)
+            self._loader = Loader(self._con, enricher, self._sealed, self._settings.restate_days)
+            self._tending = Tending(self._con, self._loader, self._sealed, self._parts, self._settings, now=clock())
         except BaseException:
             self._con.close()
             raise
         self._write_lock = threading.Lock()
-        self._rollup_rows = 0
-        self._checkpointed_at = clock()
         self.loads = 0
         """Batches loaded since the store was opened."""
 
@@ -80,7 +83,7 @@ class Store:
             receipt = self._loader.load(staged, self.clock())
             self._stager.forget(staged)
             self.loads += 1
-            self._tidy()
+            self._tending.after_load(receipt.events_stored, self.clock())
         return receipt
 
     @property
@@ -104,26 +107,41 @@ class Store:
         return [keyring.recipient_hash(address, epoch) for epoch in sorted(keyring.recipient_keys, reverse=True)]
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other."""
+        """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other.
+
+        Sealed history that the text asks for (analytics/relations.py) is found in the same transaction.
+        """
         with _named_errors(self.path):
             cursor = self._con.cursor()
             try:
-                return cursor.execute(sql, parameters).fetchall()
+                cursor.begin()
+                return cursor.execute(self._parts.bind(cursor, sql), parameters).fetchall()
             finally:
                 cursor.close()
+
+    @property
+    def event_columns(self) -> Mapping[str, str]:
+        """Columns of the table `event` and their types."""
+        return self._sealed.columns
+
+    def tend(self, *, thoroughly: bool = False) -> list[Part]:
+        """Settle late reports and seal old mail now rather than when it is due; the parts that were made.
+
+        `thoroughly` seals all that may be sealed, however little it is.
+        """
+        with self._write_lock, _named_errors(self.path):
+            return self._tending.tend(self.clock(), least=1 if thoroughly else None)
+
+    def verify(self) -> list[Damage]:
+        """Check every sealed part, byte by byte; what is damaged is passed over from now on, and named here."""
+        with self.writing() as con:
+            return self._parts.verify(con)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The writer's connection inside a transaction of its own; loads wait. Committed at the end, or undone."""
-        with self._write_lock, _named_errors(self.path):
-            self._con.begin()
-            try:
-                yield self._con
-                self._con.commit()
-            except BaseException:
-                with suppress(duckdb.TransactionException):
-                    self._con.rollback()
-                raise
+        with self._write_lock, _named_errors(self.path), transaction(self._con):
+            yield self._con
 
     @contextmanager
     def at_rest(self) -> Iterator[Path]:
@@ -143,10 +161,9 @@ class Store:
         return self._con.cursor()
 
     def size(self) -> int:
-        """Bytes on disk: the database file and its write-ahead log."""
-        return sum(
-            part.stat().st_size for part in (self.path, self.path.with_name(self.path.name + ".wal")) if part.exists()
-        )
+        """Bytes on disk: the database file, its write-ahead log and the sealed parts."""
+        files = (self.path, self.path.with_name(self.path.name + ".wal"), *self._parts.files())
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
         """Check point and give the file back."""
@@ -158,33 +175,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _tidy(self) -> None:
-        """Between loads: keep the rollup short and the write-ahead log bounded."""
-        now = self.clock()
-        if self.loads % 200 == 0:
-            self._rollup_rows = self._con.execute("SELECT count(*) FROM rollup").fetchall()[0][0]
-        if self._rollup_rows > _COMPACT_AT:
-            self._compact(now)
-        if now - self._checkpointed_at > self._settings.checkpoint_every_s * 1_000_000:
-            self._con.execute("CHECKPOINT")
-            self._checkpointed_at = now
-
-    def _compact(self, now: int) -> None:
-        horizon = (now - _FINE_HORIZON) // (5 * 60_000_000) * (5 * 60_000_000)
-        con = self._con
-        con.begin()
-        try:
-            select = compaction().replace("$horizon", f"make_timestamp({horizon})")
-            con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {select}")
-            con.execute("DELETE FROM rollup")
-            con.execute("INSERT INTO rollup SELECT * FROM compacted")
-            con.commit()
-        except BaseException:
-            con.rollback()
-            raise
-        con.execute("DROP TABLE compacted")
-        self._rollup_rows = 0
 
 
 def _open(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
