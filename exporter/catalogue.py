@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+import analytics.incidents.metrics
 import analytics.metrics
 import collector.metrics
 import dmarc.metrics
@@ -129,6 +130,11 @@ def _by_node(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
 
 CATALOGUE = Catalogue(
     Section("Deliverability", "From the store: what the logs of the whole fleet say.", analytics.metrics.METRICS),
+    Section(
+        "Incidents",
+        "From the watch over the store: what is open, what is usual, and who was told.",
+        analytics.incidents.metrics.METRICS,
+    ),
     Section(
         "Bundled MTA",
         "Live facts of each bundled MTA. They start at zero with its process.",

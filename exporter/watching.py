@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client.metrics_core import Metric as Family
 
+from analytics.incidents.metrics import METRICS
 from analytics.incidents.watch import WatchHealth
-from analytics.metrics import METRICS
 from exporter.alerting import CourierHealth
 from exporter.prometheus import PageSource, counter, gauge
 
