@@ -6,16 +6,18 @@ Counts come from `rollup` when only its dimensions are asked for, else from the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from analytics import dispersion
 from analytics.buckets import Step
+from analytics.definitions import COUNTS, RATES, Rate, counts_of
 from analytics.dimensions import DIMENSIONS, FAILURE_TRAITS, ROLLED
 from analytics.figures import Cut, figures, of_rollup
-from analytics.ratios import Ratio, Threshold, ratio
+from analytics.ratios import Ratio, ratio
 from analytics.relations import Clock, events, units
-from analytics.rollup import MEASURE_NAMES
 from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.instants import MINUTE
@@ -24,56 +26,6 @@ __all__ = ["COUNTS", "RATES", "Clock", "Question", "Rate", "RateRow", "ask"]
 
 _RIPE = 0.995
 """A cohort of which this share has ended is ripe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A ratio of two sums of counts. `needs_loop`: the answer is "no data" where no provider runs a feedback loop."""
-
-    name: str
-    numerator: tuple[str, ...]
-    denominator: tuple[str, ...]
-    threshold: Threshold | None
-    meaning: str
-    needs_loop: bool = False
-
-
-_SENT = ("delivered", "bounced", "expired")
-
-_ARRIVES = Threshold(0.97, 0.95, low_is_bad=True)
-
-# Lines follow what providers and large senders publish: SES reviews an account at 5 % bounces; Gmail and Yahoo name
-# 0.1 % and 0.3 % complaints. Boards and alerts take theirs from here, through the catalogue.
-RATES: tuple[Rate, ...] = (
-    Rate("delivery_rate", ("delivered",), _SENT, _ARRIVES, "accepted by the provider"),
-    Rate("acceptance_rate", ("accepted",), _SENT, _ARRIVES, "delivered and not returned"),
-    Rate("completion", _SENT, ("injected",), None, "how ripe the cohort is"),
-    Rate("bounce_rate", ("bounced", "expired", "oob_bounced"), _SENT, Threshold(0.03, 0.05), "failed for good"),
-    Rate("hard_bounce_rate", ("hard",), _SENT, Threshold(0.02, 0.05), "the address is the cause"),
-    Rate("soft_bounce_rate", ("soft",), _SENT, Threshold(0.03, 0.05), "a passing cause that did not pass"),
-    Rate("block_bounce_rate", ("block",), _SENT, Threshold(0.02, 0.05), "the provider refuses the sender"),
-    Rate("undetermined_bounce_rate", ("undetermined",), _SENT, None, "no rule knows the reply"),
-    Rate("oob_rate", ("oob_bounced",), ("delivered",), Threshold(0.01, 0.03), "returned after acceptance"),
-    Rate("expiry_rate", ("expired",), _SENT, Threshold(0.01, 0.05), "gave up after deferrals"),
-    Rate("first_attempt_delivery_rate", ("delivered_first",), _SENT, None, "delivered at once"),
-    Rate("deferral_rate", ("deferred",), ("attempted",), Threshold(0.20, 0.50), "put off at least once"),
-    Rate("attempt_deferral_rate", ("attempt_deferrals",), ("attempts",), Threshold(0.10, 0.25), "attempts put off"),
-    Rate("complaint_rate", ("complained",), ("complainable",), Threshold(0.001, 0.003), "called spam", needs_loop=True),
-    Rate("reject_rate", ("rejected",), ("injected", "rejected"), None, "refused at injection"),
-)
-
-_DERIVED: dict[str, dict[str, int]] = {
-    "sent": {"delivered": 1, "bounced": 1, "expired": 1},
-    "accepted": {"delivered": 1, "oob_bounced": -1},
-    "targeted": {"injected": 1, "rejected": 1},
-}
-"""Counts that are sums of measures."""
-
-# A late bounce belongs to its class's rate as much as one given at once (METRICS.md: each recipient once).
-_WITH_LATE = {name: {name: 1, f"oob_{name}": 1} for name in ("hard", "soft", "block", "undetermined")}
-
-COUNTS: tuple[str, ...] = (*(name for name in MEASURE_NAMES if name not in _WITH_LATE), *_WITH_LATE, *_DERIVED)
-"""Every count that an answer has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +75,8 @@ def ask(store: Store, question: Question) -> list[RateRow]:
     """Answer with one row a group, the largest first within its bucket; without `by` and steps one row in any case."""
     found = _sums(store, question)
     whole = _sums(store, _unsplit(question)) if _split_by_failure(question) else found
-    rows = [_row(store, question, group, counts, whole[_unsplit_group(question, group)])
+    spread = dispersion.read(store)
+    rows = [_row(store, question, group, counts, whole[_unsplit_group(question, group)], spread)
             for group, counts in found.items()]  # fmt: skip
     if question.by or question.step is not None:
         rows = [row for row in rows if any(row.counts.values())]
@@ -137,7 +90,7 @@ Group = tuple[Any, ...]
 def _sums(store: Store, question: Question) -> dict[Group, dict[str, int]]:
     sql, parameters = _select(store, question)
     keys = len(question.by) + (question.step is not None)
-    return {row[:keys]: _counts(row[keys:]) for row in store.query(sql, parameters)}
+    return {row[:keys]: counts_of(row[keys:]) for row in store.query(sql, parameters)}
 
 
 def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
@@ -184,24 +137,22 @@ def _unsplit_group(question: Question, group: Group) -> Group:
     return (*group[:buckets], *kept)
 
 
-def _counts(sums: Sequence[int]) -> dict[str, int]:
-    """Every count of an answer, in the order of `COUNTS`."""
-    measured = dict(zip(MEASURE_NAMES, sums, strict=True))
-    counts = dict(measured)
-    for name, terms in (*_WITH_LATE.items(), *_DERIVED.items()):
-        counts[name] = sum(sign * measured[term] for term, sign in terms.items())
-    return {name: counts[name] for name in COUNTS}
-
-
 def _row(
-    store: Store, question: Question, group: Group, counts: Mapping[str, int], whole: Mapping[str, int]
+    store: Store,
+    question: Question,
+    group: Group,
+    counts: Mapping[str, int],
+    whole: Mapping[str, int],
+    spread: dispersion.Dispersion,
 ) -> RateRow:
     step, buckets = question.step, len(group) - len(question.by)
     end = step.end(group[0]) if step is not None else question.until
+    key = dict(zip(question.by, group[buckets:], strict=True))
+    provider = key.get("provider") or _only_provider(question)
     return RateRow(
-        key=dict(zip(question.by, group[buckets:], strict=True)),
+        key=key,
         counts=counts,
-        rates={rate.name: _ratio(rate, counts, whole) for rate in RATES},
+        rates={rate.name: _ratio(rate, counts, whole, partial(spread.phi, provider, rate)) for rate in RATES},
         start=step.start(group[0]) if step is not None else None,
         end=end if step is not None else None,
         ripe=_is_ripe(store, whole, end) if question.clock == "cohort" else None,
@@ -219,7 +170,12 @@ def _failed(row: RateRow) -> int:
     return row.counts["bounced"] + row.counts["expired"] + row.counts["attempt_deferrals"]
 
 
-def _ratio(rate: Rate, counts: Mapping[str, int], whole: Mapping[str, int]) -> Ratio:
+def _only_provider(question: Question) -> str | None:
+    chosen = question.selection.get("provider", ())
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _ratio(rate: Rate, counts: Mapping[str, int], whole: Mapping[str, int], phi: Callable[[int], float]) -> Ratio:
     den = sum(whole[name] for name in rate.denominator)
     num = sum(counts[name] for name in rate.numerator)
-    return ratio(None if rate.needs_loop and den == 0 else num, den, rate.threshold)
+    return ratio(None if rate.needs_loop and den == 0 else num, den, rate.threshold, phi(den))

@@ -33,6 +33,7 @@ class Ratio:
     """`num / den` with the 95 % interval [`low`, `high`]; all None but the counts where there is nothing to divide.
 
     `num` is None where the question has no answer (complaints at a provider that runs no loop): "no data", never zero.
+    `phi` is by how much the variance was widened because failures come in clumps (analytics/dispersion.py).
     """
 
     num: int | None
@@ -41,13 +42,17 @@ class Ratio:
     low: float | None
     high: float | None
     verdict: Verdict
+    phi: float = 1.0
 
 
-def wilson(num: int, den: int) -> tuple[float, float]:
-    """The Wilson score interval at 95 % for `num` of `den`, `den` > 0; exactly 0 and 1 at its ends."""
-    share, z2 = num / den, _Z * _Z
-    centre = (share + z2 / (2 * den)) / (1 + z2 / den)
-    spread = _Z * math.sqrt(share * (1 - share) / den + z2 / (4 * den * den)) / (1 + z2 / den)
+def wilson(num: int, den: int, phi: float = 1.0) -> tuple[float, float]:
+    """The Wilson score interval at 95 % for `num` of `den`, `den` > 0; exactly 0 and 1 at its ends.
+
+    A variance that is `phi` times that of as many coins is that of `den / phi` coins.
+    """
+    share, z2, coins = num / den, _Z * _Z, den / phi
+    centre = (share + z2 / (2 * coins)) / (1 + z2 / coins)
+    spread = _Z * math.sqrt(share * (1 - share) / coins + z2 / (4 * coins * coins)) / (1 + z2 / coins)
     return (max(0.0, centre - spread) if num else 0.0, min(1.0, centre + spread) if num < den else 1.0)
 
 
@@ -57,12 +62,12 @@ def floor_of(threshold: Threshold) -> int:
     return math.ceil(round(1 / margin, 9))
 
 
-def ratio(num: int | None, den: int, threshold: Threshold | None) -> Ratio:
+def ratio(num: int | None, den: int, threshold: Threshold | None, phi: float = 1.0) -> Ratio:
     """The ratio with its interval and verdict; without a threshold it is never judged, only shown."""
     if num is None or den <= 0:
         return Ratio(num, den, None, None, None, "no_data")
-    low, high = wilson(min(num, den), den)
-    return Ratio(num, den, num / den, low, high, _verdict(num, den, threshold))
+    low, high = wilson(min(num, den), den, phi)
+    return Ratio(num, den, num / den, low, high, _verdict(num, den, threshold), phi)
 
 
 def _verdict(num: int, den: int, threshold: Threshold | None) -> Verdict:

@@ -37,6 +37,7 @@ class RatioAnswer(BaseModel):
     low: float | None
     high: float | None
     verdict: Literal["good", "warning", "bad", "insufficient", "no_data"]
+    phi: float = Field(description="by how much the variance was widened, because failures come in clumps")
 
 
 class _Keyed(BaseModel):

@@ -29,7 +29,7 @@ async def test_rates_come_by_provider_with_numerator_and_denominator(api: FastAP
     rate = rows[0]["delivery_rate"]
     assert (rate["num"], rate["den"], rate["value"]) == (40, 50, 0.8)
     assert rate["low"] < 0.8 < rate["high"]
-    assert set(rate) == {"num", "den", "value", "low", "high", "verdict"}
+    assert set(rate) == {"num", "den", "value", "low", "high", "verdict", "phi"}
 
 
 async def test_values_of_a_dimension_select(api: FastAPI) -> None:
