@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from mta.delivery.settings import EgressPool, EgressSource, Route, WarmUp
+from mta.delivery.settings import EgressPool, EgressSource, ListHeaders, Route, WarmUp
 from mta.events.address import canonical_domain
 
 __all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint"]
@@ -173,6 +173,8 @@ class MtaSettings(BaseModel):
 
     # Signing
     dkim: tuple[DkimKey, ...] = ()
+    list_headers: tuple[ListHeaders, ...] = ()
+    """What bulk mail gets before it is signed: the first that names its sender and tenant."""
 
     # When to try again
     retry_interval: Seconds = 20 * 60.0

@@ -30,7 +30,9 @@ from mta.delivery.automation import Automation, Classify
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.ground_rules import read_egress, read_shaping
+from mta.delivery.identity import Identity
 from mta.delivery.limit_table import LimitTable
+from mta.delivery.list_headers import HeaderMaker
 from mta.delivery.mta_sts import StsPolicies
 from mta.delivery.policy_fetch import PolicyFetcher
 from mta.delivery.resolver import DnsResolver
@@ -44,6 +46,7 @@ from mta.events.errors import SettingsError
 from mta.events.instants import SECOND
 from mta.events.pseudonym import Keyring
 from mta.events.return_path import ReturnPaths
+from mta.events.unsubscribe import UnsubscribeTokens
 from mta.metrics import LiveState, MtaMetrics
 from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
@@ -158,7 +161,8 @@ class Worker:
             provider_label=provider_label,
             return_address=_return_address(settings, keyring, recorder.node_id),
         )
-        self._listener = self._smtp_listener(recorder, ids, signers, feedback)
+        identity = Identity(signers, _list_headers(settings, keyring))
+        self._listener = self._smtp_listener(recorder, ids, identity, feedback)
         self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
@@ -200,7 +204,7 @@ class Worker:
         )
 
     def _smtp_listener(
-        self, recorder: Recorder, ids: SpoolIds, signers: Signers, feedback: Feedback | None
+        self, recorder: Recorder, ids: SpoolIds, identity: Identity, feedback: Feedback | None
     ) -> Listener:
         settings = self._settings
         login = None
@@ -209,7 +213,7 @@ class Worker:
             by_name = FailureLimit(self._clock, most=5 * most)
             login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
         self._reception = Reception(
-            settings, self.spool, recorder, self.metrics, ids, self._clock, signers, feedback, login
+            settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login
         )
 
         def refused(record: LogRecord) -> None:
@@ -353,6 +357,14 @@ def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -
     if keyring is None:
         raise SettingsError("signed return paths need the installation's keyring", where="mta.return_paths")
     return SignedReturns(settings.return_paths, keyring, ReturnPaths(keyring, settings.return_path_days), node)
+
+
+def _list_headers(settings: MtaSettings, keyring: Keyring | None) -> HeaderMaker | None:
+    if not settings.list_headers:
+        return None
+    if keyring is None:
+        raise SettingsError("unsubscribe links need the installation's keyring", where="mta.list_headers")
+    return HeaderMaker(settings.list_headers, UnsubscribeTokens(keyring))
 
 
 def _token(path: Path | None) -> str | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from mta.events.address import canonical_domain
 
-__all__ = ["EgressPool", "EgressSource", "PoolMember", "Route", "WarmUp"]
+__all__ = ["EgressPool", "EgressSource", "ListHeaders", "PoolMember", "Route", "WarmUp"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
@@ -112,3 +112,25 @@ class WarmUp(BaseModel):
     @classmethod
     def _starts(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return value or (50,)
+
+
+class ListHeaders(BaseModel):
+    """Fields for bulk mail: put before a message that names a campaign and has one recipient, and then signed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    senders: tuple[str, ...] = ()
+    """Domains of envelope senders whose mail gets them; none means all."""
+    tenants: tuple[Name, ...] = ()
+    """Tenants whose mail gets them; none means all."""
+    unsubscribe_url: str = Field(pattern=r"^https://[!-;=?-~]*\{token\}[!-;=?-~]*$", max_length=500)
+    """Takes the POST of a click (RFC 8058); `{token}` is replaced by a token that only we can make and read."""
+    unsubscribe_mailto: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$")
+    """An address that takes the token as its subject."""
+    feedback_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{5,15}$")
+    """Who we are to Gmail's feedback loop: the last part of `Feedback-ID: campaign:tenant:ID`."""
+
+    @field_validator("senders")
+    @classmethod
+    def _canonical(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_domain(domain) for domain in value)

@@ -17,7 +17,7 @@ from sys import intern
 from typing import Any
 
 from mta.control.record import Hop, Recorder, Tls
-from mta.delivery.dkim import Signers
+from mta.delivery.identity import Identity
 from mta.errors import InjectionRefused, SpoolError
 from mta.events.address import canonical_domain
 from mta.feedback.mail import FeedbackMail
@@ -57,7 +57,7 @@ class Reception:
     metrics: MtaMetrics
     ids: SpoolIds
     clock: Clock
-    signers: Signers
+    identity: Identity
     feedback: Feedback | None = None
     login: Login | None = None
 
@@ -177,13 +177,15 @@ class Reception:
         ]
         ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
         trace = received_field(client, self.settings.hostname, ids[0], now, _protocol(server, envelope))
-        body = b"".join((trace, self.signers.signatures(envelope.content, now), envelope.content))
+        sender, meta = "" if envelope.mail_from == "<>" else envelope.mail_from, _meta(facts)
+        own = self.identity.fields(envelope.content, sender, [address for address, _ in queued], meta, now)
+        body = b"".join((trace, own, envelope.content))
         shared = Envelope(
-            sender="" if envelope.mail_from == "<>" else envelope.mail_from,
+            sender=sender,
             received_at=now,
             size=len(body),
             message_id=facts.message_id,
-            meta=_meta(facts),
+            meta=meta,
             utf8=envelope.smtp_utf8,
             session_id=client.session_id,
             ret=envelope.asked.ret,
@@ -213,9 +215,10 @@ class Reception:
         if refusal:
             raise InjectionRefused(refusal)
         now, queue_id = self.clock(), self.ids.make()
-        body = self.signers.signatures(content, now) + content
+        meta = _meta(facts)
+        body = self.identity.fields(content, sender, [recipient], meta, now) + content
         utf8 = not (sender.isascii() and recipient.isascii() and facts.is_ascii)
-        shared = Envelope(sender, now, len(body), "HTTP", facts.message_id, _meta(facts), utf8)
+        shared = Envelope(sender, now, len(body), "HTTP", facts.message_id, meta, utf8)
         message = self._message(queue_id, recipient, shared, facts)
         try:
             await self.spool.accept(shared, [message], body, [self.recorder.reception(message, client)])
