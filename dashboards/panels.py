@@ -61,6 +61,8 @@ def number(
     panel.graph_mode(
         common_model.BigValueGraphMode.AREA if sparkline else common_model.BigValueGraphMode.NONE
     ).thresholds(_steps(line, colour))
+    if unit == "percentunit":
+        panel.min(0)
     return panel.mappings([_words(names)]) if names else panel
 
 

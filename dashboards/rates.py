@@ -13,7 +13,7 @@ from dashboards import thresholds
 from dashboards.promql import Series, metric, total
 from dashboards.thresholds import MIN_EVENTS, Line
 
-__all__ = ["BLOCK", "BOUNCE", "COMPLAINT", "DEFERRAL", "DELIVERY", "Rate", "Share"]
+__all__ = ["BLOCK", "BOUNCE", "COMPLAINT", "DEFERRAL", "DELIVERY", "HARD", "Rate", "Share"]
 
 _RECIPIENTS = ("mtascope_window_recipients", "measure")
 _ATTEMPTS = ("mtascope_window_attempts", "outcome")
@@ -106,6 +106,14 @@ BLOCK = Rate(
     meaning="recipients refused because of who we are (reputation, authentication, policy) / with an outcome",
     line=thresholds.BOUNCE,
     bad=("block",),
+)
+HARD = Rate(
+    "Hard bounce rate",
+    part=("hard",),
+    whole=("sent",),
+    meaning="recipients whose address or domain does not exist / recipients with an outcome",
+    line=thresholds.HARD,
+    bad=("hard",),
 )
 COMPLAINT = Rate(
     "Complaint rate",

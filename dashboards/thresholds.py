@@ -40,6 +40,7 @@ __all__ = [
     "STUCK",
     "SYNC_TIME",
     "TLS",
+    "UNKNOWN",
     "Line",
 ]
 
@@ -89,6 +90,8 @@ DEFERRAL = _line("attempt_deferral_rate", usual=0.17)
 for a newcomer, so what is assumed of an unknown past calls only more than that a surge."""
 COMPLAINT = _line("complaint_rate")
 """Share of delivered recipients that complained: where Gmail and Yahoo ask senders to stay, and where they block."""
+UNKNOWN = Line(0.03, 0.05)
+"""Share of failures whose reason no rule knows."""
 TLS = Line(0.99, 0.95, high_is_bad=False)
 """Share of connections that ended encrypted, of those where TLS was tried."""
 

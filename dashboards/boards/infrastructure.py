@@ -9,9 +9,9 @@ from grafana_foundation_sdk.builders import stat, timeseries
 
 from dashboards import thresholds
 from dashboards.board import Board, Row
+from dashboards.boards.tls import or_none, share_of_tries
 from dashboards.panels import Query, graph, number, verdict
-from dashboards.promql import RATE_INTERVAL, SCOPE, Series, highest, increase, metric, quantile, rate, total
-from dashboards.rates import Share
+from dashboards.promql import RATE_INTERVAL, SCOPE, Series, highest, metric, quantile, rate, total
 
 __all__ = ["INFRASTRUCTURE"]
 
@@ -106,36 +106,22 @@ def _network_throughput() -> timeseries.Panel:
 
 # TLS and connections
 
-_TLS_MEANING = "connections that ended encrypted / connections where TLS was tried"
-
 
 def _connections() -> Series:
     return _here("mtascope_mta_tls_connections_total")
 
 
 def _tls_success(title: str, question: str, direction: str) -> stat.Panel:
-    tried = _connections().where(direction=direction)
-
-    def last_hour(*results: str) -> str:
-        return increase(tried.where(result=results), over="1h")
-
-    whole = last_hour("ok", "failed")
-    share = Share(_or_none(last_hour("ok"), whole), whole, last_hour("failed"), thresholds.TLS, _TLS_MEANING)
-    return verdict(title, f"{question} Over the last hour.", share)
-
-
-def _or_none(part: str, whole: str) -> str:
-    """The part, or 0 where only the whole was counted: a counter that never moved has no series yet."""
-    return f"({part} or 0 * {whole})"
+    return verdict(title, f"{question} Over the last hour.", share_of_tries(direction, "1h"))
 
 
 def _tls_by_provider() -> timeseries.Panel:
     outbound = _connections().where(direction="outbound")
     tried = rate(outbound.where(result=("ok", "failed")), "provider")
-    encrypted = _or_none(rate(outbound.where(result="ok"), "provider"), tried)
+    encrypted = or_none(rate(outbound.where(result="ok"), "provider"), tried)
     return graph(
         "TLS success by provider",
-        f"Which provider's TLS fails? Outbound {_TLS_MEANING}.",
+        "Which provider's TLS fails? Outbound connections that ended encrypted / connections where TLS was tried.",
         [Query(f"{encrypted} / ({tried} > 0)", "{{provider}}")],
         unit="percentunit",
         line=thresholds.TLS,

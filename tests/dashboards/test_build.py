@@ -5,10 +5,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from dashboards.boards import BOARDS
 from mtascope.cli import dashboards, rules
 
 
-@pytest.mark.parametrize(("command", "count"), [(dashboards.command, 4), (rules.command, 1)], ids=["boards", "rules"])
+@pytest.mark.parametrize(
+    ("command", "count"), [(dashboards.command, len(BOARDS)), (rules.command, 1)], ids=["boards", "rules"]
+)
 def test_the_files_written_are_listed_as_json(command, count, tmp_path):
     result = CliRunner().invoke(command, ["build", "--out", str(tmp_path / "new" / "folder"), "--json"])
     assert result.exit_code == 0
