@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -143,6 +144,11 @@ class DmarcSettings(_Model):
     """Our domains; reports about others are quarantined. Subdomains are included. Empty: every report is taken."""
     trusted_authserv_ids: tuple[str, ...] = ()
     """Hosts whose Authentication-Results we believe about the mails that carry reports (RFC 8601 section 2.5)."""
+    check_mails: bool = True
+    """Check who sent a report mail (SPF, DKIM, DMARC) where none of `trusted_authserv_ids` has; asks DNS."""
+    nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Resolvers to ask; none means the system's."""
+    nameserver_port: int = Field(default=53, ge=1, le=65_535)
     mailboxes: tuple[MailboxSettings, ...] = ()
     """Where reports arrive; `mtascope up` and `serve` watch them all."""
     commit_every: int = Field(default=5_000, ge=1, le=100_000)

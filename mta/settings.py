@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mta.delivery.settings import EgressPool, EgressSource, ListHeaders, Route, WarmUp
-from mta.events.address import canonical_domain
+from mta.events.address import canonical_address, canonical_domain
 
 __all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint"]
 
@@ -143,6 +143,8 @@ class MtaSettings(BaseModel):
     """How long after its sending a signed return path is believed."""
     feedback_domains: tuple[str, ...] = ()
     """Domains of ours to which bounces and complaints come back; open to every client, never queued."""
+    report_addresses: tuple[str, ...] = ()
+    """Addresses of ours for DMARC and TLS reports; open to every client, kept for the reader of reports."""
     max_message_bytes: Count = 20 * 1024 * 1024
     max_recipients: Count = 1024
     max_connections: Count = 1000
@@ -248,6 +250,13 @@ class MtaSettings(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (str, Path)) else value or ()
+
+    @field_validator("report_addresses")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := next((address for address in value if "@" not in address), None):
+            raise ValueError(f"{wrong!r} is no address")
+        return tuple(canonical_address(address) for address in value)
 
     @field_validator("feedback_domains")
     @classmethod

@@ -47,6 +47,7 @@ from mta.events.instants import SECOND
 from mta.events.pseudonym import Keyring
 from mta.events.return_path import ReturnPaths
 from mta.events.unsubscribe import UnsubscribeTokens
+from mta.feedback.report_box import ReportBox
 from mta.metrics import LiveState, MtaMetrics
 from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
@@ -81,6 +82,11 @@ class WorkerPaths:
     control: Path
     node: Path
     """File that holds the node's id, shared by the workers of a data directory."""
+
+    @property
+    def reports(self) -> Path:
+        """The Maildir for mails to report addresses."""
+        return self.node.parent / "reports"
 
     @property
     def shared(self) -> Path:
@@ -212,8 +218,9 @@ class Worker:
             most = settings.max_failed_logins
             by_name = FailureLimit(self._clock, most=5 * most)
             login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
+        report_box = ReportBox(self._paths.reports) if settings.report_addresses else None
         self._reception = Reception(
-            settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login
+            settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login, report_box
         )
 
         def refused(record: LogRecord) -> None:
@@ -325,12 +332,19 @@ async def run(
     provider_label: ProviderLabel = lambda _domain, _mx: "",
     keyring: Keyring | None = None,
     classify: Classify | None = None,
+    clock: Clock = system_clock,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out."""
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's log holds recipients
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     worker = Worker(
-        settings, paths, feedback=feedback, provider_label=provider_label, keyring=keyring, classify=classify
+        settings,
+        paths,
+        feedback=feedback,
+        provider_label=provider_label,
+        keyring=keyring,
+        classify=classify,
+        clock=clock,
     )
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -8,19 +8,25 @@ from typing import Any
 
 from analytics.dmarc_store import DmarcStore
 from analytics.store import Store
+from dmarc.authentication.carrier_check import CarrierCheck
+from dmarc.dns import CachedResolver
 from dmarc.ingest import ReportIngest
 from dmarc.limits import Limits
 from dmarc.mailbox.dropped import DroppedFiles
 from dmarc.mailbox.mailbox import Mailbox
 from dmarc.mailbox.watch import Watch
 from dmarc.metrics import MailboxHealth
-from dmarc.settings import FolderSettings, ImapSettings, MailboxSettings
+from dmarc.settings import DmarcSettings, FolderSettings, ImapSettings, MailboxSettings
 from mta.events.instants import format_instant
 from mta.events.pseudonym import Keyring
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
 
-__all__ = ["ReportMailboxes", "mailbox_opener"]
+__all__ = ["ReportMailboxes", "mailbox_opener", "resolver_of"]
+
+
+_OWN = "own-mta"
+"""Name of the mailbox of the bundled MTA."""
 
 
 class ReportMailboxes:
@@ -31,7 +37,8 @@ class ReportMailboxes:
         self._store = store
         keyring = load_keyring(settings.folder.keys)
         self._stores: list[DmarcStore] = []
-        self._watches = [self._watch(mailbox, keyring) for mailbox in settings.dmarc.mailboxes]
+        self._resolver = resolver_of(settings.dmarc)
+        self._watches = [self._watch(mailbox, keyring) for mailbox in _mailboxes(settings)]
 
     @property
     def works(self) -> list[Callable[[], None]]:
@@ -67,7 +74,31 @@ class ReportMailboxes:
             ReportIngest(reports, keyring, clock, self._settings.dmarc),
             rescan=mailbox.rescan_s,
             clock=clock,
+            carriers=self._carriers(mailbox),
         )
+
+    def _carriers(self, mailbox: MailboxSettings) -> CarrierCheck | None:
+        """Our own MTA's mails are judged by us, others where nobody whom we trust has done so."""
+        if mailbox.name == _OWN:
+            return CarrierCheck(self._resolver, own=True)
+        settings = self._settings.dmarc
+        return CarrierCheck(self._resolver) if settings.check_mails and not settings.trusted_authserv_ids else None
+
+
+def resolver_of(settings: DmarcSettings) -> CachedResolver:
+    """The resolver that the settings name."""
+    return CachedResolver([str(server) for server in settings.nameservers], settings.nameserver_port)
+
+
+def _mailboxes(settings: Settings) -> list[MailboxSettings]:
+    """Those of the settings, and that into which the bundled MTA puts what came to our report addresses."""
+    found: list[MailboxSettings] = list(settings.dmarc.mailboxes)
+    if settings.mta.report_addresses:
+        path = settings.folder.mta_log.parent / "reports"  # see mta/worker.py
+        for name in ("tmp", "new", "cur"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        found.append(FolderSettings(name=_OWN, type="maildir", path=path, rescan_s=1))
+    return found
 
 
 def mailbox_opener(mailbox: MailboxSettings, clock: Callable[[], int]) -> Callable[[], Mailbox]:

@@ -1,4 +1,4 @@
-"""Emptying a mailbox for as long as the process runs: fetch, store, commit, put away, wait, and begin again.
+"""Emptying a mailbox for as long as the process runs: fetch, judge, store, commit, put away, wait, and begin again.
 
 One watch is one thread with a store connection of its own, so a mailbox that is down holds up nobody. After a failure
 it opens the mailbox anew, each time after a longer pause with some chance in it: servers ban those who hammer.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from threading import Event
 
+from dmarc.authentication.carrier_check import CarrierCheck
+from dmarc.carrier import MailAuth
 from dmarc.ingest import ReportIngest
 from dmarc.mailbox.mailbox import Letter, Mailbox
 from dmarc.metrics import MailboxHealth
@@ -45,7 +47,8 @@ class Pauses:
 class Watch:
     """Empties one mailbox in the calling thread until `stop`; `health` may be read at any time.
 
-    `open_mailbox` makes a new connection. Raises what the store raises if it refuses for good.
+    `open_mailbox` makes a new connection; `carriers` judges mails that nobody has judged. Raises what the store raises
+    if it refuses for good.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Watch:
         rescan: float,
         clock: Callable[[], int],
         pauses: Pauses | None = None,
+        carriers: CarrierCheck | None = None,
     ) -> None:
         self.name = name
         self.health = MailboxHealth()
@@ -65,6 +69,7 @@ class Watch:
         self._rescan = rescan
         self._clock = clock
         self._pauses = pauses or Pauses()
+        self._carriers = carriers
         self._stopping = Event()
 
     def run(self) -> None:
@@ -87,7 +92,7 @@ class Watch:
     def empty(self, mailbox: Mailbox) -> None:
         """Store and put away what waits now."""
         for portion in mailbox.letters():
-            taken = [(letter, self._take(letter)) for letter in portion]
+            taken = [(letter, self._take(letter, auth)) for letter, auth in self._judged(portion)]
             self._ingest.commit()
             _put_away(mailbox, taken)
             self.health.took(len(portion), self._clock())
@@ -103,8 +108,17 @@ class Watch:
             self._pauses.succeeded()
             mailbox.wait(self._rescan, self._stopping)
 
-    def _take(self, letter: Letter) -> bool:
-        return self._ingest.take(f"{self.name}/{letter.key}", [letter.data])
+    def _judged(self, letters: Sequence[Letter]) -> Iterator[tuple[Letter, MailAuth | None]]:
+        """Each with the verdict on it, unless a host whom we trust will have written one into it."""
+        if self._carriers is None:
+            yield from ((letter, None) for letter in letters)
+        else:
+            yield from zip(
+                letters, self._carriers.judge([letter.data for letter in letters], self._clock()), strict=True
+            )
+
+    def _take(self, letter: Letter, auth: MailAuth | None) -> bool:
+        return self._ingest.take(f"{self.name}/{letter.key}", [letter.data], auth)
 
 
 def _put_away(mailbox: Mailbox, taken: Sequence[tuple[Letter, bool]]) -> None:

@@ -19,10 +19,12 @@ from typing import Any
 from mta.control.record import Hop, Recorder, Tls
 from mta.delivery.identity import Identity
 from mta.errors import InjectionRefused, SpoolError
-from mta.events.address import canonical_domain
+from mta.events.address import canonical_address, canonical_domain
 from mta.feedback.mail import FeedbackMail
 from mta.feedback.records import Reading
+from mta.feedback.report_box import ReportBox
 from mta.metrics import MtaMetrics
+from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, Envelope, Message, SpoolIds
 from mta.queue.naming import is_label, queue_name
 from mta.queue.spool import Spool
@@ -60,6 +62,7 @@ class Reception:
     identity: Identity
     feedback: Feedback | None = None
     login: Login | None = None
+    report_box: ReportBox | None = None
 
     # aiosmtpd's hooks
 
@@ -145,7 +148,7 @@ class Reception:
             return bad
         if count >= self.settings.max_recipients:
             return "452 4.5.3 Too many recipients in one message"
-        if server.may_relay or self._is_feedback(address):
+        if server.may_relay or self._is_feedback(address) or self._is_report(address):
             return None
         return "550 5.7.1 Relaying denied"
 
@@ -169,13 +172,14 @@ class Reception:
     async def _take(self, server: Session, session: Any, envelope: Any, facts: HeaderFacts) -> str:
         client = hop_of(server, session)
         now = self.clock()
-        ours = [address for address in envelope.rcpt_tos if self._is_feedback(address)]
+        reports = [address for address in envelope.rcpt_tos if self._is_report(address)]
+        ours = [address for address in envelope.rcpt_tos if self._is_feedback(address) and address not in reports]
         queued = [
             (address, envelope.asked_of.get(number, _ASKED_NOTHING))
             for number, address in enumerate(envelope.rcpt_tos)
-            if not self._is_feedback(address)
+            if not (self._is_feedback(address) or address in reports)
         ]
-        ids = [self.ids.make() for _ in range(len(queued) + bool(ours))]
+        ids = [self.ids.make() for _ in range(len(queued) + bool(ours) + bool(reports))]
         trace = received_field(client, self.settings.hostname, ids[0], now, _protocol(server, envelope))
         sender, meta = "" if envelope.mail_from == "<>" else envelope.mail_from, _meta(facts)
         own = self.identity.fields(envelope.content, sender, [address for address, _ in queued], meta, now)
@@ -199,8 +203,11 @@ class Reception:
             records = [self.recorder.reception(message, client) for message in messages]
             await self.spool.accept(shared, messages, body, records)
         if ours:
-            mail = FeedbackMail(shared.sender, tuple(ours), envelope.content, now, client.address, ids[-1])
+            mail = FeedbackMail(shared.sender, tuple(ours), envelope.content, now, client.address, ids[len(queued)])
             await self._take_feedback(mail, shared, client)
+        if self.report_box is not None and reports:
+            await asyncio.to_thread(self.report_box.keep, ids[-1], shared.sender, trace, envelope.content)
+            await self.spool.record([self._inbound(ids[-1], reports[0], shared, client)])
         self.metrics.received(len(ids))
         return f"250 2.0.0 OK ids={','.join(ids[:_IDS_TOLD])}{',...' if len(ids) > _IDS_TOLD else ''}"
 
@@ -252,13 +259,16 @@ class Reception:
         reading = await asyncio.to_thread(self.feedback, mail) if self.feedback else Reading()
         records = [self.recorder.feedback(each, mail.queue_id, mail.received_at, client) for each in reading.records]
         self.metrics.came_back(reading.result)
-        if not records:
-            recipient = mail.recipients[0]
-            domain = canonical_domain(recipient.rpartition("@")[2])
-            inbound = replace(shared, meta={**shared.meta, "mtascope_direction": "inbound"})
-            message = Message(mail.queue_id, recipient, domain, domain, inbound)
-            records = [self.recorder.reception(message, client)]
-        await self.spool.record(records)
+        await self.spool.record(records or [self._inbound(mail.queue_id, mail.recipients[0], shared, client)])
+
+    def _inbound(self, queue_id: str, recipient: str, shared: Envelope, client: Hop) -> LogRecord:
+        """That a mail for ourselves was received."""
+        domain = canonical_domain(recipient.rpartition("@")[2])
+        inbound = replace(shared, meta={**shared.meta, "mtascope_direction": "inbound"})
+        return self.recorder.reception(Message(queue_id, recipient, domain, domain, inbound), client)
+
+    def _is_report(self, recipient: str) -> bool:
+        return self.report_box is not None and canonical_address(recipient) in self.settings.report_addresses
 
     def _is_feedback(self, recipient: str) -> bool:
         return canonical_domain(recipient.rpartition("@")[2]) in self.settings.own_domains

@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from dmarc.authentication.carrier_check import CarrierCheck
+from dmarc.carrier import MailAuth
 from dmarc.errors import MailboxError
 from dmarc.mailbox.mailbox import Letter
 from dmarc.mailbox.watch import Pauses, Watch
@@ -19,10 +21,12 @@ class Ingest:
     def __init__(self, fail: int = 0, error: Exception | None = None) -> None:
         self.staged: list[str] = []
         self.committed: list[str] = []
+        self.verdicts: list[object] = []
         self._fail, self._error = fail, error
 
-    def take(self, source: str, chunks) -> bool:
+    def take(self, source: str, chunks, auth=None) -> bool:
         self.staged.append(source)
+        self.verdicts.append(auth)
         return b"bad" not in b"".join(chunks)
 
     def commit(self) -> None:
@@ -69,9 +73,10 @@ class Box:
         pass
 
 
-def run(box: Box, ingest: Ingest) -> Watch:
+def run(box: Box, ingest: Ingest, carriers=None) -> Watch:
     box.ingest = ingest
-    box.watch = Watch("box", box.open, ingest, rescan=1, clock=lambda: 7, pauses=Pauses(0.001, 0.002))
+    pauses = Pauses(0.001, 0.002)
+    box.watch = Watch("box", box.open, ingest, rescan=1, clock=lambda: 7, pauses=pauses, carriers=carriers)
     box.watch.run()
     return box.watch
 
@@ -112,3 +117,9 @@ def test_pauses_grow_to_a_limit_and_begin_anew_after_success():
     assert all(2 / 3 <= pause / min(2**number, 60) <= 4 / 3 for number, pause in enumerate(waited))
     pauses.succeeded()
     assert pauses.next() < 2
+
+
+def test_each_mail_is_stored_with_the_verdict_on_it(zone):
+    ingest = Ingest()
+    run(Box(b"From: a@x.example\r\n\r\n", b"bad"), ingest, CarrierCheck(zone()))
+    assert ingest.verdicts == [MailAuth.NONE, MailAuth.FAIL]

@@ -5,6 +5,7 @@ import errno
 import re
 from ipaddress import ip_network
 
+import aiosmtplib
 import httpx
 import prometheus_client.parser
 import pytest
@@ -186,6 +187,19 @@ async def test_mail_to_a_feedback_domain_that_is_no_report_is_only_received(star
     (record,) = await worker.until_type("Reception")
     assert (record["queue"], record["meta"]["mtascope_direction"]) == ("fbl.example.com", "inbound")
     assert len(worker.worker.spool) == 0
+
+
+async def test_mail_to_a_report_address_is_taken_from_anybody_and_kept_for_the_reader(start_worker, tmp_path):
+    worker = await start_worker(report_addresses=["rua@Example.com"], relay_networks=[])
+    answer = await worker.send("RUA@example.com", sender="noreply@receiver.example", body=COMPLAINT)
+    (kept,) = tmp_path.rglob("reports/new/*")
+    assert kept.name == answer.removeprefix("2.0.0 OK ids=")
+    assert kept.read_bytes().startswith(b"Return-Path: <noreply@receiver.example>\r\nReceived: from ")
+    assert kept.read_bytes().endswith(COMPLAINT)
+    (record,) = await worker.until_type("Reception")
+    assert record["meta"]["mtascope_direction"] == "inbound"
+    with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
+        await worker.send("other@example.com")
 
 
 async def test_feedback_and_outbound_recipients_of_one_message_each_go_their_way(start_worker, peer):
