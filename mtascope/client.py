@@ -38,6 +38,10 @@ class OwnerClient:
         """POST a JSON body."""
         return self._answer("POST", url, json=body)
 
+    def delete(self, url: str) -> Any:
+        """DELETE."""
+        return self._answer("DELETE", url)
+
     def _answer(self, method: str, url: str, **options: Any) -> Any:
         try:
             response = self._http.request(method, url, **options)

@@ -25,4 +25,4 @@ def open_store(settings: Settings) -> Store:
         reply_classifier(),
         own_networks=settings.store.own_networks,
     )
-    return Store(folder.store, enricher, settings.store)
+    return Store(folder.store, enricher, settings.store, settings.clock)

@@ -51,8 +51,9 @@ from mtascope.console import hand_out
 from mtascope.dmarc_reports import advice_answer, ingest_reports
 from mtascope.opened_store import open_store
 from mtascope.report_mailboxes import ReportMailboxes
-from mtascope.resources import taxonomy
+from mtascope.resources import bounce_groups, taxonomy
 from mtascope.settings import Settings
+from mtascope.watching import Watching
 
 __all__ = ["Owner", "open_store"]
 
@@ -75,9 +76,11 @@ class Owner:
             landing_folders(settings.folder.landing), self._store, settings.collector, health=self._follower.health
         )
         self._mailboxes = ReportMailboxes(settings, self._store)
+        self._watching = Watching(settings, self._store)
         self._page = MetricsPage(
             {
                 "store": store_families(lambda: self._latest, __version__),
+                "incidents": self._watching.families,
                 "collector": collector_families(self._follower.health, self._store.clock),
                 "roads": road_families(self._roads.health),
                 "dmarc": mailbox_families(self._mailboxes.health),
@@ -98,7 +101,13 @@ class Owner:
         await self._roads.start()
         self.urls |= {road: f"{host}:{port}" for road, (host, port) in self._roads.addresses.items()}
         mailboxes = (partial(self._until_it_fails, work) for work in self._mailboxes.works)
-        works: tuple[Callable[[], None], ...] = (self._follow, self._drain_roads, self._tick, *mailboxes)
+        works: tuple[Callable[[], None], ...] = (
+            self._follow,
+            self._drain_roads,
+            self._tick,
+            *mailboxes,
+            *self._watching.works,
+        )
         threads = [threading.Thread(target=work, daemon=True) for work in works]
         serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
         for thread in threads:
@@ -113,9 +122,11 @@ class Owner:
         self._follower.stop()
         self._drain.stop()
         self._mailboxes.stop()
+        self._watching.stop()
         for thread in threads:
             await asyncio.to_thread(thread.join)
         self._mailboxes.close()
+        self._watching.close()
         self._store.close()
         self._settings.folder.owner_socket.unlink(missing_ok=True)
         self._settings.folder.console_token.unlink(missing_ok=True)
@@ -163,6 +174,8 @@ class Owner:
             report=lambda since, until: report_answer(self._store, since, until, taxonomy()),
             dmarc_ingest=lambda paths: ingest_reports(self._store, self._settings, paths),
             dmarc_advice=lambda domain, days, until: advice_answer(self._store, domain, days, until),
+            incidents=self._settings.incidents,
+            bounce_groups=bounce_groups(),
         )
         secret = hand_out(self._settings.folder)
         api = create_api(backend, self._settings.http_with_tokens, __version__, console_secret=secret)

@@ -18,9 +18,16 @@ from mtascope.settings import Settings
 __all__ = ["answer", "instant", "order"]
 
 
-def answer(settings: Settings, url: str, parameters: Mapping[str, Any], ask: Callable[[Store], Any]) -> Any:
+def answer(
+    settings: Settings,
+    url: str,
+    parameters: Mapping[str, Any],
+    ask: Callable[[Store], Any],
+    *,
+    timeout: float | None = 30.0,
+) -> Any:
     """The owner's answer to `GET url`, or `ask` of the store where there is no owner; both give the same JSON."""
-    owner = connect(settings.folder)
+    owner = connect(settings.folder, timeout)
     return owner.get(url, parameters) if owner is not None else _alone(settings, ask)
 
 

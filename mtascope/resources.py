@@ -13,7 +13,7 @@ from mta.events.mail.bounce_phrases import BouncePhrases
 from mta.events.provider import ProviderMap
 from mta.events.taxonomy import Taxonomy
 
-__all__ = ["bounce_phrases", "provider_map", "reply_classifier", "reply_rule_files", "taxonomy"]
+__all__ = ["bounce_groups", "bounce_phrases", "provider_map", "reply_classifier", "reply_rule_files", "taxonomy"]
 
 _DATA = files("mta.events") / "data"
 
@@ -46,3 +46,8 @@ def reply_classifier() -> ReplyClassifier:
 def bounce_phrases() -> BouncePhrases:
     """The shipped words by which bounce mails are known."""
     return BouncePhrases.from_toml((_DATA / "bounce_mail" / "phrases.toml").read_bytes())
+
+
+def bounce_groups() -> dict[str, str]:
+    """The group of each bounce class."""
+    return {name: one.group for name, one in taxonomy().items()}

@@ -9,10 +9,14 @@ data = "/var/lib/mtascope"
 [dmarc]       # dmarc/settings.py
 [store]       # analytics/settings.py
 [http]        # exporter/settings.py
+[incidents]   # analytics/incidents/settings.py
+[alerting]    # exporter/alerting/settings.py
+[clock]       # here: scaled time, for demonstrations
 """
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,14 +24,17 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from analytics.incidents.settings import WatchSettings
 from analytics.settings import StoreSettings
 from collector.settings import CollectorSettings
 from dmarc.settings import DmarcSettings
+from exporter.alerting.settings import AlertingSettings
 from exporter.settings import HttpSettings
 from mta.events.errors import SettingsError
+from mta.events.instants import scaled
 from mta.settings import MtaSettings
 
-__all__ = ["DataFolder", "Settings", "load_settings"]
+__all__ = ["ClockSettings", "DataFolder", "Settings", "load_settings"]
 
 
 class DataFolder:
@@ -56,6 +63,23 @@ class DataFolder:
         self.mta_log.mkdir(parents=True, exist_ok=True)
 
 
+class ClockSettings(BaseModel):
+    """A clock that was right at `origin` (microseconds) and runs `speed` times as fast: days can be watched in minutes.
+
+    For demonstrations only: every process of a data directory must be told the same.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    speed: float = Field(default=1.0, ge=1.0, le=3600.0)
+    origin: int = Field(default=0, ge=0)
+
+    def __call__(self) -> int:
+        """Now."""
+        now = time.time_ns() // 1000
+        return now if self.speed == 1.0 else scaled(now, self.origin, self.speed)
+
+
 class Settings(BaseModel):
     """Everything that can be set."""
 
@@ -67,6 +91,9 @@ class Settings(BaseModel):
     dmarc: DmarcSettings = Field(default_factory=DmarcSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    incidents: WatchSettings = Field(default_factory=WatchSettings)
+    alerting: AlertingSettings = Field(default_factory=AlertingSettings)
+    clock: ClockSettings = Field(default_factory=ClockSettings)
 
     @property
     def folder(self) -> DataFolder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from analytics.incidents import journal
 from analytics.incidents.incident import Incident
 from analytics.incidents.replay import replay
 
-__all__ = ["Incident", "replay"]
+__all__ = ["Incident", "journal", "replay"]

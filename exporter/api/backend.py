@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from analytics.incidents.settings import WatchSettings
 from analytics.store import Store
 from exporter.prometheus import MetricsPage
 
@@ -25,3 +26,6 @@ class Backend:
     report: Callable[[int, int], dict[str, Any]]
     dmarc_ingest: Callable[[list[str]], dict[str, Any]]
     dmarc_advice: Callable[[str, int, int | None], dict[str, Any]]
+    incidents: WatchSettings = field(default_factory=WatchSettings)
+    bounce_groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of each bounce class, for advice on incidents."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["DAY", "HOUR", "MINUTE", "SECOND", "format_instant", "from_datetime", "parse_instant"]
+__all__ = ["DAY", "HOUR", "MINUTE", "SECOND", "format_instant", "from_datetime", "parse_instant", "scaled"]
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -36,3 +36,8 @@ def format_instant(instant: int) -> str:
     An instant outside the years 1 to 9999 raises OverflowError.
     """
     return (_EPOCH + timedelta(microseconds=instant)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def scaled(instant: int, origin: int, speed: float) -> int:
+    """What a clock shows at `instant` that was right at `origin` and runs `speed` times as fast."""
+    return origin + round((instant - origin) * speed)

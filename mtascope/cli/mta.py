@@ -58,6 +58,7 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
                 provider_label=_provider,
                 keyring=keyring,
                 classify=_bounce_class,
+                clock=settings.clock,
             )
         )
     pid_file.unlink(missing_ok=True)
