@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mta.control.record import internal_reply
@@ -35,7 +35,7 @@ class Connector:
     async def connect(self, way: Way, domain: str) -> Connection:
         """The first host that takes us; else the refusal of the last one that said something, else the last failure."""
         refusals: list[Unreachable] = []
-        for host in way.destination.hosts:
+        for host in self._hosts(way):
             for address in filter(way.source.reaches, host.addresses):
                 try:
                     return await self._open(way, host, address, domain)
@@ -45,6 +45,14 @@ class Connector:
             text = f"{way.source.name} has no address of the kind that {way.destination.site} wants"
             raise Unreachable(internal_reply(451, text, "4.4.4"))
         raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
+
+    @staticmethod
+    def _hosts(way: Way) -> Iterable[Host]:
+        """The hosts; at another port, if the limits name one for those of MX records. TLSA records are for one port."""
+        port = way.shape.limits.smtp_port
+        if port is None or way.destination.route is not None:
+            return way.destination.hosts
+        return (host if host.port == port else replace(host, port=port, tlsa=None) for host in way.destination.hosts)
 
     async def _open(self, way: Way, host: Host, address: str, domain: str) -> Connection:
         """Connect to one address, with TLS as is asked; where that is opportunistic, not if it broke there lately."""

@@ -51,6 +51,8 @@ _LOCK_TRIES, _LOCK_PAUSE = 100, 0.0002
 _BUSY_WAIT = 0.05
 _WANT_HOLDS = 20
 """Tenths of a second for which a worker that wanted room counts as still wanting it."""
+_LOOK = 0.1
+"""Seconds for which a hold believes what it saw of the others' wishes."""
 _TURN = 2.0
 """Seconds for which a worker keeps a connection when there are fewer of them than workers that want one."""
 
@@ -85,6 +87,10 @@ class LimitTable:
         self._map.close()
         for lock in (self._file, *self._alive.values()):
             os.close(lock)
+
+    def now(self) -> float:
+        """The instant on the clock that all processes share, in seconds."""
+        return self._clock()
 
     # Rates
 
@@ -317,10 +323,15 @@ class Hold:
         self._rows = rows
         self._most = most
         self._since = since
+        self._look_again = since
 
     @property
     def should_yield(self) -> bool:
         """Whether another worker has too few because of us: at once if we hold more than our share, else in turns."""
+        now = self._table.now()
+        if now < self._look_again:  # it is asked after every message
+            return False
+        self._look_again = now + _LOOK
         return any(
             self._table._crowds(row, most, self._since)  # noqa: SLF001 - a hold is a part of its table
             for row, most in zip(self._rows, self._most, strict=True)

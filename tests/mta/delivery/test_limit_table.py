@@ -103,12 +103,14 @@ def test_a_worker_that_wants_connections_gets_its_share(tables):
     holds = [one.hold(rations) for _ in range(4)]
     assert not any(hold.should_yield for hold in holds)
     for number in (3, 2):
+        tables.clock.now += 0.2
         assert two.hold(rations) is None
         assert holds[number].should_yield
         holds[number].give_back()
         assert one.hold(rations) is None, "what was made free is for the other"
         assert two.hold(rations)
     assert two.hold(rations) is None
+    tables.clock.now += 0.2
     assert not holds[0].should_yield, "now each has its share"
 
 
