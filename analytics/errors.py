@@ -4,6 +4,8 @@ StoreError
 ├── StoreBusy        another process owns the database file          temporary
 ├── StoreFull        no space left to commit                         temporary
 ├── StoreDamaged     the file cannot be read                         permanent
+├── QueryRefused     not a question that SQL is answered to here     permanent
+├── QueryTooLong     took longer than it may                         permanent
 └── SchemaTooNew     written by a newer mtascope                     permanent
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from mta.events.errors import MtascopeError
 
-__all__ = ["SchemaTooNew", "StoreBusy", "StoreDamaged", "StoreError", "StoreFull"]
+__all__ = ["QueryRefused", "QueryTooLong", "SchemaTooNew", "StoreBusy", "StoreDamaged", "StoreError", "StoreFull"]
 
 
 class StoreError(MtascopeError):
@@ -36,3 +38,11 @@ class StoreDamaged(StoreError):
 
 class SchemaTooNew(StoreError):
     """The database was written by a newer version; a downgrade is refused rather than guessed at."""
+
+
+class QueryRefused(StoreError):
+    """A text that is no SELECT over the views, or one that the database cannot read."""
+
+
+class QueryTooLong(StoreError):
+    """A query was stopped because its time was over."""

@@ -106,6 +106,11 @@ class Store:
         keyring = self._loader.keyring
         return [keyring.recipient_hash(address, epoch) for epoch in sorted(keyring.recipient_keys, reverse=True)]
 
+    def message_keys(self, queue_id: str) -> list[int]:
+        """The identities that a message with this queue id has on each node that was ever heard of."""
+        nodes = self.query("SELECT node FROM watermark")
+        return [self._loader.keyring.message_key(node, queue_id) for (node,) in nodes]
+
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other.
 
@@ -118,6 +123,10 @@ class Store:
                 return cursor.execute(self._parts.bind(cursor, sql), parameters).fetchall()
             finally:
                 cursor.close()
+
+    def bound(self, con: duckdb.DuckDBPyConnection, sql: str) -> str:
+        """A text of analytics/relations.py with the sealed history of now, for a cursor of one's own."""
+        return self._parts.bind(con, sql)
 
     @property
     def event_columns(self) -> Mapping[str, str]:

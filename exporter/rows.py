@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+from analytics.explore import Table
 from analytics.incidents import Incident
 from analytics.incidents.journal import as_json
 from analytics.latency import Latency
@@ -13,7 +16,7 @@ from analytics.reasons import Reason
 from analytics.trace import Traced
 from mta.events.instants import format_instant
 
-__all__ = ["incident_rows", "latency_rows", "rate_rows", "reason_rows", "traced_row"]
+__all__ = ["incident_rows", "latency_rows", "rate_rows", "reason_rows", "table_answer", "traced_row"]
 
 
 def rate_rows(rows: list[RateRow]) -> list[dict[str, Any]]:
@@ -70,3 +73,31 @@ def traced_row(found: Traced) -> dict[str, Any]:
         "injected": format_instant(found.injected),
         "events": [{**event, "time": format_instant(event["time"])} for event in content["events"]],
     }
+
+
+def table_answer(table: Table) -> dict[str, Any]:
+    """An answer to SQL: JSON has no instants, addresses of bytes or numbers without end, so these are text."""
+    return {
+        "columns": list(table.columns),
+        "types": list(table.types),
+        "rows": [[_plain(value) for value in row] for row in table.rows],
+        "cut": table.cut,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return f"{value.isoformat(timespec='microseconds')}Z" if value.tzinfo is None else value.isoformat()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < _EXACT):
+        return value
+    return str(value)
+
+
+_EXACT = 2**53
+"""Whole numbers from here on are not read back exactly by every reader of JSON; hashes are such numbers."""

@@ -21,6 +21,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from analytics.errors import QueryRefused, QueryTooLong
 from exporter.access import READ, Access, Token, TokenFile, digest, matching
 from exporter.api.limiter import RateLimiter
 from exporter.errors import TokenFileDamaged
@@ -59,7 +60,9 @@ def guard(app: FastAPI, settings: HttpSettings, console_secret: str | None = Non
         return response
 
     @app.exception_handler(SettingsError)
-    async def wrong_question(_: Request, error: SettingsError) -> JSONResponse:
+    @app.exception_handler(QueryRefused)
+    @app.exception_handler(QueryTooLong)
+    async def wrong_question(_: Request, error: MtascopeError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=422)
 
     @app.exception_handler(MtascopeError)

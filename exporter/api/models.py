@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from analytics.rates import COUNTS, RATES
-from exporter.api.pages import FORMATS
+from exporter.formats import MEDIA_TYPES
 
 __all__ = [
     "ErrorAnswer",
@@ -16,6 +16,7 @@ __all__ = [
     "QueueAnswer",
     "RateAnswer",
     "ReasonAnswer",
+    "TableAnswer",
     "TraceAnswer",
     "UnknownDomainAnswer",
     "list_of",
@@ -112,7 +113,16 @@ class UnknownDomainAnswer(BaseModel):
     domain: str
     provider: str
     recipients: int
-    mx_host: str | None
+    share: float = Field(description="of all recipients in that time")
+
+
+class TableAnswer(BaseModel):
+    """The answer to SQL. Whole numbers beyond 2^53 and instants are text."""
+
+    columns: list[str]
+    types: list[str]
+    rows: list[list[Any]]
+    cut: bool = Field(description="there are more rows than `limit`")
 
 
 class Identifiers(BaseModel):
@@ -145,6 +155,6 @@ class TraceAnswer(BaseModel):
 
 def list_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """The description of a list of such rows, which comes in several formats."""
-    others: dict[str, Any] = {media: {} for name, media in FORMATS.items() if name != "json"}
+    others: dict[str, Any] = {media: {} for name, media in MEDIA_TYPES.items() if name != "json"}
     link = {"Link": {"description": "the next page, if there is one", "schema": {"type": "string"}}}
     return {200: {"model": list[model], "content": others, "headers": link}}  # type: ignore[valid-type]

@@ -164,3 +164,13 @@ async def test_a_tenant_sees_its_own(guarded: FastAPI, tokens: TokenFile) -> Non
     assert (row["tenant"], row["injected"]) == ("red", 100)
     assert (await ask(guarded, "/v1/rates?by=tenant&tenant=blue", secret)).json() == []
     assert len((await ask(guarded, "/v1/trace?id=u1@gmail.com", secret)).json()["messages"]) == 1
+
+
+async def test_sql_is_answered_to_an_admin_only_and_refused_by_name(guarded: FastAPI, tokens: TokenFile) -> None:
+    question = {"sql": "SELECT provider, sum(n) AS n FROM v_recipient GROUP BY ALL ORDER BY ALL"}
+    reader, admin = tokens.add("reader", "read"), tokens.add("admin", "admin")
+    assert (await ask(guarded, "/v1/query", reader, "POST", json=question)).status_code == 403
+    answer = await ask(guarded, "/v1/query", admin, "POST", json=question)
+    assert answer.json()["rows"] == [["gmail", 50], ["yahoo", 50]]
+    refused = await ask(guarded, "/v1/query", admin, "POST", json={"sql": "SELECT * FROM event"})
+    assert (refused.status_code, "no view 'event'" in refused.json()["error"]) == (422, True)

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from exporter.formats import as_csv
+
 
 async def get(app: FastAPI, url: str, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 50_000))
@@ -70,7 +72,5 @@ async def test_a_parameter_that_is_unknown_is_refused_by_name(api: FastAPI) -> N
     assert (answer.status_code, "tennant" in answer.json()["error"]) == (422, True)
 
 
-async def test_a_text_that_a_spreadsheet_would_run_is_harmless(api: FastAPI) -> None:
-    from exporter.api.pages import as_csv
-
+def test_a_text_that_a_spreadsheet_would_run_is_harmless() -> None:
     assert as_csv([{"reply": "=HYPERLINK(1)"}]) == b"reply\r\n'=HYPERLINK(1)\r\n"
