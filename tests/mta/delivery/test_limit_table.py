@@ -121,6 +121,7 @@ def test_workers_take_turns_when_there_are_fewer_connections_than_workers(tables
     assert not hold.should_yield
     tables.clock.now += 2.5
     assert not hold.should_yield, "the other asked long ago and may have given up"
+    tables.clock.now += 0.2
     assert two.hold([Ration("site", 1)]) is None
     assert hold.should_yield
 
