@@ -1,6 +1,7 @@
 """Limits by provider and domain, from KumoMTA's file to what a provider sees."""
 
 import asyncio
+from pathlib import Path
 
 import orjson
 import pytest
@@ -48,6 +49,7 @@ max_message_rate = "1/h"
 connection_limit = 6
 """
 BASE = Limits(10, 100)
+DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def read(*texts):
@@ -111,6 +113,17 @@ def test_rules_are_gathered_from_all_that_speaks_of_a_way():
 def test_what_does_nothing_here_is_named():
     ignored = read(FILE, "[provider.alone]\nconnection_limit = 1\n").ignored
     assert ignored == ["default.reconnect_strategy", "provider.alone has no match"]
+
+
+def test_a_file_in_the_shapes_of_the_community_loads_and_what_does_nothing_is_named():
+    shaping = read((DATA / "shaping_community.toml").read_text())
+    assert shaping.ignored == ["provider.beta.reconnect_strategy", "provider.alpha has no match"]
+    assert shaping.to_roll_up == ["gamma.example"]
+    beta = shaping.shape("any.example", "site", ("mx.beta.example",))
+    assert (beta.provider, beta.limits.provider_connection_limit, beta.limits.enable_dane) == ("beta", 5, True)
+    assert [rule.duration for rule in beta.rules] == [5400, 30 * 86400, 7200, 3600]
+    own = limits(shaping, "delta.example", "mx", source="my source name")
+    assert own.connection_limit == 5
 
 
 def test_our_own_file_has_no_key_that_does_nothing_and_knows_the_large_providers():
