@@ -9,7 +9,15 @@ from typing import Any
 
 from analytics.store import Store
 
-__all__ = ["coverage", "own_addresses", "published_policy", "source_traffic"]
+__all__ = [
+    "coverage",
+    "dkim_selectors",
+    "own_days",
+    "own_addresses",
+    "published_policy",
+    "source_traffic",
+    "weeks",
+]
 
 _TRAFFIC = """
 WITH traffic AS (
@@ -92,3 +100,48 @@ def own_addresses(store: Store, since: int) -> dict[str, dict[str, Any]]:
         {"since": since},
     )
     return {row[0]: dict(zip(("source", "pool", "node", "last"), row[1:], strict=True)) for row in rows}
+
+
+def own_days(store: Store, domain: str, addresses: list[str], since: int, until: int) -> list[dict[str, Any]]:
+    """What each reporter saw of each of these addresses on each day: messages, and how many failed what."""
+    names = ("source_ip", "reporter", "day", "messages", "dkim_failed", "spf_failed", "failed")
+    rows = store.query(
+        "SELECT d.source_ip, coalesce(r.org_name, ''), epoch_us(d.day), sum(d.share), "
+        "coalesce(sum(d.share) FILTER (NOT coalesce(d.dkim_aligned, false)), 0), "
+        "coalesce(sum(d.share) FILTER (NOT coalesce(d.spf_aligned, false)), 0), "
+        "coalesce(sum(d.share) FILTER (NOT d.passed), 0) "
+        "FROM dmarc.daily d JOIN dmarc.report r USING (report_id) WHERE d.domain = $domain AND d.messages > 0 "
+        "AND d.day >= make_timestamp($since) AND d.day < make_timestamp($until) "
+        "AND list_contains($addresses::VARCHAR[], d.source_ip) GROUP BY ALL ORDER BY ALL",
+        {"domain": domain, "since": since, "until": until, "addresses": addresses},
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def dkim_selectors(store: Store, domain: str, since: int, limit: int = 10) -> list[str]:
+    """The selectors with which mail in a domain's name was signed by it, the most used first."""
+    rows = store.query(
+        "SELECT a.selector FROM dmarc.auth a JOIN dmarc.record r USING (report_id, ordinal) "
+        "WHERE a.kind = 'dkim' AND a.domain = $domain AND a.selector IS NOT NULL AND r.begin_at >= make_timestamp($since) "
+        "GROUP BY 1 ORDER BY sum(r.messages) DESC, 1 LIMIT $limit",
+        {"domain": domain, "since": since, "limit": limit},
+    )
+    return [row[0] for row in rows]
+
+
+def weeks(store: Store, domain: str, until: int, count: int = 2) -> list[dict[str, Any]]:
+    """Messages, those that passed, and the strictest policy seen in each of the last weeks, the newest first."""
+    rows = dict(
+        (row[0], row[1:])
+        for row in store.query(
+            "SELECT (epoch_us(make_timestamp($until)) - epoch_us(day) - 1) // 604800000000 AS week, sum(share), "
+            "coalesce(sum(share) FILTER (passed), 0), arg_max(p, d.end_at) FROM dmarc.daily d "
+            "JOIN (SELECT report_id, p FROM dmarc.report) USING (report_id) WHERE d.domain = $domain "
+            "AND day < make_timestamp($until) AND day >= make_timestamp($until) - to_days(7 * $count) GROUP BY 1",
+            {"domain": domain, "until": until, "count": count},
+        )
+    )
+    return [
+        dict(zip(("messages", "passed", "policy"), rows.get(week, (0.0, 0.0, None)), strict=True))
+        for week in range(count)
+    ]

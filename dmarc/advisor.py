@@ -163,13 +163,14 @@ def _thin(sources: Sequence[SenderSummary], coverage: Coverage) -> Iterable[Bloc
 
 def _failing(sources: Sequence[SenderSummary]) -> Iterable[Blocker]:
     for item in sources:
-        ours = item.kind in (SenderKind.OWN, SenderKind.SERVICE)
+        ours = item.kind in (SenderKind.OWN, SenderKind.SERVICE, SenderKind.AUTHORISED)
         if ours and item.failed >= _BLOCK_MESSAGES and item.failed > _BLOCK_SHARE * item.messages:
             yield Blocker("unaligned_sender", item.name, item.failed, _remedy(item))
 
 
 def _remedy(item: SenderSummary) -> str:
-    what = "our own mail server" if item.kind is SenderKind.OWN else "a service"
+    names = {SenderKind.OWN: "our own mail server", SenderKind.AUTHORISED: "listed in the SPF record"}
+    what = names.get(item.kind, "a service")
     text = f"{item.failed} of {item.messages} messages from {item.name} ({what}) fail DMARC and would be stopped. "
     if item.broken_signers and not item.dkim_aligned:
         return (

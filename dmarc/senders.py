@@ -7,7 +7,7 @@ owns the bounce address (SPF passed); what the address is called in reverse DNS;
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -24,6 +24,8 @@ class SenderKind(StrEnum):
     """One of our MTAs."""
     SERVICE = "service"
     """A known service or mailbox host, presumably hired."""
+    AUTHORISED = "authorised"
+    """Nobody we know, but the domain's own SPF record admits its address."""
     FORWARDER = "forwarder"
     MAILING_LIST = "mailing_list"
     UNKNOWN = "unknown"
@@ -79,7 +81,7 @@ class Sender:
     @property
     def is_ours(self) -> bool:
         """Its mail is the owner's own: what is lost of it is a loss."""
-        return self.kind in (SenderKind.OWN, SenderKind.SERVICE)
+        return self.kind in (SenderKind.OWN, SenderKind.SERVICE, SenderKind.AUTHORISED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,12 @@ def identify(
     services: ServiceMap,
     own: Mapping[str, OwnAddress] | None = None,
     host: str | None = None,
+    admitted_by: Sequence[str] = (),
 ) -> Sender:
-    """Who `traffic` came from. `host` is the address's name in reverse DNS, where it has been looked up."""
+    """Who `traffic` came from. `host` is the address's name in reverse DNS, where it has been looked up.
+
+    `admitted_by` leads from the domain's SPF record through its includes to the one that lists the address.
+    """
     address = (own or {}).get(traffic.source_ip or "")
     if address is not None:
         return Sender(SenderKind.OWN, address.source or address.pool or traffic.source_ip or "", "log")
@@ -128,10 +134,13 @@ def identify(
     found = (
         _lookup(services.by_dkim, foreign)
         or _lookup(services.by_spf, traffic.senders)
+        or _lookup(services.by_spf, admitted_by[1:])
         or _lookup(services.by_ptr, [host] if host else [])
     )
     if found is not None:
         return found
+    if admitted_by:
+        return Sender(SenderKind.AUTHORISED, host or admitted_by[-1], f"SPF: {' > '.join(admitted_by)}"[:200])
     return _by_behaviour(traffic, domain, host)
 
 
