@@ -22,7 +22,7 @@ import duckdb
 from analytics import counters, hops, steps
 from analytics.enrich import EVIDENCE, Enricher
 from analytics.identity import broken_at_load
-from analytics.lifecycle import FACTS, OUTCOME, merged, projection
+from analytics.lifecycle import FACTS, OUTCOME, hash_of_message_id, merged, projection
 from analytics.recipients import flat
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
 from analytics.sealed import Sealed
@@ -349,7 +349,7 @@ _FIND_SENDS = f"""
         FROM pending p JOIN unit u ON u.unit_id = p.original_unit
         UNION ALL
         SELECT p.event_id, u.unit_id, 'message_id', 1, u.terminal.moment
-        FROM pending p JOIN unit u ON u.message_hash = md5_number_lower(p.original_message_id)
+        FROM pending p JOIN unit u ON u.message_hash = {hash_of_message_id("p.original_message_id")}
         WHERE p.original_unit IS NULL AND (p.recipient_hash IS NULL OR u.recipient_hash = p.recipient_hash)
         UNION ALL
         SELECT p.event_id, u.unit_id, 'recipient', 2, u.terminal.moment

@@ -14,7 +14,7 @@ import duckdb
 
 from analytics import steps
 from analytics.errors import SchemaTooNew
-from analytics.lifecycle import FACTS, create_unit_tables, merged, projection
+from analytics.lifecycle import FACTS, create_unit_tables, hash_of_message_id, merged, projection
 from analytics.recipients import COLUMNS
 from analytics.rollup import create_rollup_table
 
@@ -66,7 +66,7 @@ def _parts(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE correction (n TINYINT NOT NULL, version UTINYINT NOT NULL, {columns})")
     for table in ("unit", "message"):
         con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS message_hash UBIGINT")
-        con.execute(f"UPDATE {table} SET message_hash = md5_number_lower(message_id) WHERE message_hash IS NULL")
+        con.execute(f"UPDATE {table} SET message_hash = {hash_of_message_id('message_id')} WHERE message_hash IS NULL")
 
 
 STEPS: tuple[Step, ...] = (

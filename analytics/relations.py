@@ -32,10 +32,17 @@ def units(store: Store, clock: Clock = "cohort", since: int | None = None, until
     return f"({flat('unit')} UNION ALL SELECT {_COLUMNS} FROM correction{sealed})"
 
 
-def events(store: Store, since: int | None = None, until: int | None = None) -> str:
-    """SQL of the relation of events that happened in [`since`, `until`)."""
+def events(
+    store: Store, since: int | None = None, until: int | None = None, *, about: str = "true", rows: str = "true"
+) -> str:
+    """SQL of the relation of events that happened in [`since`, `until`).
+
+    `about` is a condition on `unit_id` or `message_key` that spares reading others; `rows` is one that only sealed rows
+    have to meet (`kind`, `plain`), where the caller knows that others cannot matter.
+    """
     columns = store.event_columns
+    where = f"len(events) > 0 AND ({about}) AND ({rows})"
     sealed = optional(
-        lambda rows: f" UNION ALL {unpacked_events(rows, columns, 'len(events) > 0')}", since, until, "moment"
+        lambda relation: f" UNION ALL {unpacked_events(relation, columns, where)}", since, until, "moment"
     )
-    return f"(SELECT {', '.join(columns)} FROM event{sealed})"
+    return f"(SELECT {', '.join(columns)} FROM event WHERE {about}{sealed})"

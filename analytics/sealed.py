@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import duckdb
 
 from analytics.journeys import unpacked, unpacked_events
-from analytics.lifecycle import FACTS, merged
+from analytics.lifecycle import FACTS, hash_of_message_id, merged
 from analytics.parts import Parts
 from analytics.recipients import COLUMNS, structured
 from mta.events.instants import DAY, MINUTE
@@ -24,6 +24,10 @@ __all__ = ["Sealed"]
 
 _REACH = 30 * DAY
 """How far from a late fact the rest of its message is looked for: twice what the longest queues keep mail."""
+
+
+_LATE = 4
+"""How many restatement windows back a report's send is looked for."""
 
 
 class Sealed:
@@ -118,7 +122,7 @@ class Sealed:
         ).fetchall()[0]
         if not wanted:
             return False
-        rows = self._parts.relation(con, since - restate, None)
+        rows = self._parts.relation(con, since - _LATE * restate, None)
         if rows is not None:
             con.execute(_FIND_SENDS.format(rows=rows), {"restate": restate, "tolerance": 5 * MINUTE})
             con.execute(
@@ -139,7 +143,7 @@ _FIND_SENDS = f"""
         SELECT unit_id, message_hash, recipient_hash, terminal_outcome, {_ENDED} AS ended FROM {{rows}}
         WHERE n = 1 AND kind = 'recipient'
           AND (unit_id IN (SELECT original_unit FROM pending WHERE original_unit IS NOT NULL)
-            OR message_hash IN (SELECT md5_number_lower(original_message_id) FROM pending
+            OR message_hash IN (SELECT {hash_of_message_id("original_message_id")} FROM pending
                                 WHERE original_message_id IS NOT NULL)
             OR recipient_hash IN (SELECT recipient_hash FROM pending WHERE recipient_hash IS NOT NULL
                                   AND original_message_id IS NULL AND original_unit IS NULL))
@@ -148,7 +152,7 @@ _FIND_SENDS = f"""
         FROM pending p JOIN send s ON s.unit_id = p.original_unit
         UNION ALL
         SELECT p.event_id, s.unit_id, 'message_id', 1, s.ended
-        FROM pending p JOIN send s ON s.message_hash = md5_number_lower(p.original_message_id)
+        FROM pending p JOIN send s ON s.message_hash = {hash_of_message_id("p.original_message_id")}
         WHERE p.original_unit IS NULL AND (p.recipient_hash IS NULL OR s.recipient_hash = p.recipient_hash)
         UNION ALL
         SELECT p.event_id, s.unit_id, 'recipient', 2, s.ended

@@ -93,7 +93,8 @@ SELECT row_number() OVER () AS record, type, time, node, 'kumomta' AS mta, queue
        CASE WHEN type IN ('delivery', 'deferral', 'bounce') THEN mx END AS peer_host,
        CASE WHEN type IN ('delivery', 'deferral', 'bounce')
             THEN concat_ws('.', 203, 0, hash(mx) % 250, hash(i, 15) % 20) END AS peer_ip,
-       'ip' || tenant % 3 * 4 + hash(i, 16) % 4 AS source, '198.51.100.' || tenant % 3 * 4 + hash(i, 16) % 4 AS source_ip,
+       'ip' || tenant % 3 * 4 + hash(i, 16) % 4 AS source,
+       '198.51.100.' || tenant % 3 * 4 + hash(i, 16) % 4 AS source_ip,
        'pool' || tenant % 3 AS pool, 'tenant' || tenant AS tenant, 'c' || tenant || '-' || wave // 4 AS campaign,
        'tenant' || tenant || '.example' AS dkim_domain, CASE WHEN type = 'delivery' THEN 'TLSv1.3' END AS tls_version
 FROM told JOIN addressee USING (slot) LEFT JOIN sentence s ON s.number = said
