@@ -32,7 +32,7 @@ VALUES = {
     "bounce_class": ("unknown", "bad_mailbox"),
     "state": ("fresh", "deferred", "retrying"),
     "direction": ("inbound", "outbound"),
-    "result": ("ok", "failed", "not_offered", "success", "received", "stored"),
+    "result": ("ok", "failed", "not_offered", "success", "duplicate", "stored"),
     "mode": ("idle", "user"),
     "alertname": ("MtascopeDown",),
     "alertstate": ("firing",),
