@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -71,8 +71,7 @@ def guard(app: FastAPI, settings: HttpSettings, console_secret: str | None = Non
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:8])
-        return JSONResponse({"error": wrong}, status_code=422)
+        return JSONResponse({"error": "; ".join(map(_wrong, error.errors()[:8]))}, status_code=422)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
@@ -139,6 +138,12 @@ def admin_only(access: Reader) -> None:
     """A dependency of what changes data or reveals single records."""
     if not access.is_admin:
         raise HTTPException(403, "a token with the scope admin is needed")
+
+
+def _wrong(detail: dict[str, Any]) -> str:
+    """Which parameter, what was given, and what is wrong with it; patterns are for programs and left out."""
+    what = "not of the form described" if detail["type"] == "string_pattern_mismatch" else detail["msg"]
+    return f"{'.'.join(map(str, detail['loc'][1:]))}: {str(detail.get('input'))[:64]!r}: {what}"
 
 
 def owner_only(request: Request) -> None:
