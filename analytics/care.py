@@ -15,6 +15,7 @@ import orjson
 
 from analytics.errors import StoreDamaged, StoreError
 from analytics.store import Store
+from analytics.suppression import forget
 
 __all__ = ["Backup", "Erasure", "back_up", "erase", "restore"]
 
@@ -38,6 +39,8 @@ class Erasure:
     events: int
     recipients: int
     reports: int
+    suppressions: int
+    """Entries of the suppression list that no longer tell an address, a note or a source; they stay in force."""
 
 
 def back_up(store: Store, target: Path, beside: Mapping[str, Path]) -> Backup:
@@ -97,7 +100,9 @@ def erase(store: Store, address: str) -> Erasure:
             "UPDATE dmarc.failure SET recipient_hashes = [] WHERE list_has_any(recipient_hashes, ?::UBIGINT[])",
             [hashes],
         )
-    return Erasure(*counts)
+        suppressions = forget(con, hashes)
+    events, recipients, reports = counts
+    return Erasure(events, recipients, reports, suppressions)
 
 
 def _write_archive(path: Path, files: Mapping[str, Path]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from analytics.recipients import flat
 from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
 from analytics.sealed import Sealed
 from analytics.stager import Staged
+from analytics.suppressor import Suppressor
 from analytics.transaction import transaction
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
@@ -40,11 +41,19 @@ __all__ = ["Loader"]
 class Loader:
     """Applies batches through one connection; the caller owns the transaction's lock."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, enricher: Enricher, sealed: Sealed, restate_days: int) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        enricher: Enricher,
+        sealed: Sealed,
+        suppressor: Suppressor,
+        restate_days: int,
+    ) -> None:
         self._con = con
         self._sealed = sealed
         self._enricher = enricher
         self._restate = restate_days * DAY
+        self._suppressor = suppressor
         self._labelled: set[str] = set()
         self._templates: set[int] = set()
         self.identity_broken = 0
@@ -93,6 +102,8 @@ class Loader:
                 self._learn()
                 counters.count_events(con, "fresh")
                 steps.count_outcomes(con, "fresh")
+                self._suppressor.note_failures(con)
+                self._suppressor.decide(con, now)
                 self._watermarks(now)
                 self.identity_broken = broken_at_load(con)
         refused = [*batch.quarantined, *told.quarantined]
@@ -254,6 +265,7 @@ class Loader:
         con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS SELECT unit_id, {columns} FROM attributed")
         self._merge_arriving()
         steps.count_complaints(con, "attributed")
+        self._suppressor.note_reports(con)
 
     def _learn(self) -> None:
         """Remember which provider's MX served a domain, for records that name no host."""

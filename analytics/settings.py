@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 
-__all__ = ["StoreSettings"]
+__all__ = ["StoreSettings", "SuppressionRule", "SuppressionSettings"]
+
+
+class SuppressionRule(BaseModel):
+    """Which failures put a recipient on the suppression list, how many of them, for how long, and for whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: tuple[str, ...] = Field(min_length=1)
+    """Bounce classes; `complaint` is one."""
+    times: int = Field(default=1, ge=1, le=100)
+    """Failed mails that it takes; a delivery in between starts the count anew."""
+    within_days: float = Field(default=30, gt=0, le=3650)
+    expires_days: float | None = Field(default=None, gt=0, le=36_500)
+    """How long after the failure the entry ends; None: never."""
+    scope: Literal["global", "tenant"] = "global"
+    """Whether the whole fleet stops sending to the recipient, or only the tenant whose mail failed."""
+
+
+_RULES = (
+    SuppressionRule(classes=("bad_mailbox", "inactive_mailbox", "mailbox_moved", "bad_domain"), expires_days=365),
+    SuppressionRule(classes=("complaint", "unsubscribe_request"), scope="tenant"),
+    SuppressionRule(
+        classes=("mailbox_full", "recipient_refused", "relay_denied", "routing_error", "message_expired", "unknown"),
+        times=3,
+        expires_days=30,
+    ),
+)
+
+
+class SuppressionSettings(BaseModel):
+    """`[store.suppression]` in the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: tuple[SuppressionRule, ...] = _RULES
+    """The first rule that names a class holds for it; no rules: only people put anybody on the list."""
+    complaint_types: tuple[str, ...] = ("abuse", "opt-out", "opt-out-list", "fraud", "other", "")
+    """Feedback types that suppress; `not-spam` is the opposite of one."""
+    reports_matched_by: tuple[Literal["token", "message_id", "recipient"], ...] = ("token", "message_id", "recipient")
+    """How a late bounce or complaint must have found its send before it counts; only `token` cannot be forged."""
+    keep_addresses: bool = False
+    """Keep the addresses of entries that people add in clear, so that an export can name them."""
 
 
 class StoreSettings(BaseModel):
@@ -27,6 +71,7 @@ class StoreSettings(BaseModel):
     """Mail that has ended and was silent for so long leaves the tables for compressed files."""
     seal_recipients: int = Field(default=400_000, ge=1, le=5_000_000)
     """How many leave in one go: it bounds memory and how long a load may have to wait."""
+    suppression: SuppressionSettings = SuppressionSettings()
     own_networks: tuple[IPvAnyNetwork, ...] = ()
     """Where your own relays, filters and nodes are: mail handed to them is on its way, not delivered. A filter on the
     same machine is known without this."""

@@ -69,7 +69,7 @@ def key(con: duckdb.DuckDBPyConnection, keyring: Keyring, table: str) -> int:
     """Make `table` of `clear`: its columns and `unit_id`, `message_key`, `recipient_hash`, `event_id`, two domains.
 
     Gives back how many events there are. `about` is the address that one is about, in clear: the original recipient,
-    where a report names one.
+    where a report names one. A complaint that names none is about nobody known: its recipient is our own mailbox.
     """
     _meet_odd_addresses(con)
     unit, message = _digest("unit", "node", "queue_id", "mailbox"), _digest("message", "node", "queue_id")
@@ -89,7 +89,9 @@ def key(con: duckdb.DuckDBPyConnection, keyring: Keyring, table: str) -> int:
             LEFT JOIN odd_address s ON s.written = sender
         ), pseudonymous AS (
             SELECT * EXCLUDE (mailbox, mailbox_about, original_recipient, recipient, sender), {unit} AS unit_id,
-                   {message} AS message_key, CASE WHEN about <> '' THEN {person} END AS recipient_hash
+                   {message} AS message_key,
+                   CASE WHEN about <> '' AND (type <> 'complaint' OR original_recipient <> '') THEN {person} END
+                       AS recipient_hash
             FROM spelt
         )
         SELECT *, sha256(concat_ws('|', unit_id, type, time, coalesce(attempt, 0), coalesce(code, 0), ordinal))[:32]

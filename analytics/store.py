@@ -23,10 +23,12 @@ from analytics.parts import Damage, Part, Parts
 from analytics.sealed import Sealed
 from analytics.settings import StoreSettings
 from analytics.stager import Staged, Stager
+from analytics.suppressor import Suppressor
 from analytics.tending import Tending
 from analytics.transaction import transaction
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Receipt
+from mta.events.pseudonym import Keyring
 
 __all__ = ["Store"]
 
@@ -62,7 +64,8 @@ class Store:
             self._parts.verify(self._con, thoroughly=False)
             self._sealed = Sealed(self._con, self._parts)
             self._stager = Stager(self._con, enricher)
-            self._loader = Loader(self._con, enricher, self._sealed, self._settings.restate_days)
+            self.suppression = Suppressor(self._settings.suppression, enricher.keyring)
+            self._loader = Loader(self._con, enricher, self._sealed, self.suppression, self._settings.restate_days)
             self._tending = Tending(self._con, self._loader, self._sealed, self._parts, self._settings, now=clock())
         except BaseException:
             self._con.close()
@@ -100,6 +103,11 @@ class Store:
         """How far `source` was read, as of the last commit."""
         rows = self.query("SELECT read_to, path, finished FROM checkpoint WHERE source = ?", [source])
         return Checkpoint(source, rows[0][0], rows[0][1], finished=rows[0][2]) if rows else None
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that pseudonyms are made with."""
+        return self._loader.keyring
 
     def recipient_hashes(self, address: str) -> list[int]:
         """The pseudonyms of an address under every key that is still kept, the newest first."""

@@ -32,6 +32,12 @@ METRICS: tuple[Metric, ...] = (
         "Mails that came back to feedback domains and return paths, by what they were read as.",
         ("result",),
     ),
+    Metric(
+        f"{_PREFIX}suppressed_total",
+        "counter",
+        "Recipients that were not sent to because they are on the suppression list.",
+    ),
+    Metric(f"{_PREFIX}suppression_entries", "gauge", "Entries of the suppression list in use."),
     Metric(f"{_PREFIX}rejections_total", "counter", "Commands that the listener refused.", ("reason",)),
     Metric(
         f"{_PREFIX}attempts_total",
@@ -79,6 +85,7 @@ METRICS: tuple[Metric, ...] = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _KNOWN_LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages_received_total": (("ESMTP",), ("HTTP",), ("Internal",)),
+    "suppressed_total": (),
     "feedback_mails_total": tuple(
         (result,) for result in ("bounce", "complaint", "no-report", "no-failure", "forged", "expired", "unreadable")
     ),
@@ -139,6 +146,7 @@ class LiveState:
     outbound: int = 0
     spool_bytes: int = 0
     free_bytes: int = 0
+    suppressed: int = 0
 
 
 class MtaMetrics:
@@ -171,6 +179,10 @@ class MtaMetrics:
     def received(self, messages: int, protocol: str = "ESMTP") -> None:
         """Messages were accepted, by ESMTP or HTTP."""
         self._hot["messages_received_total", protocol].inc(messages)
+
+    def suppressed(self) -> None:
+        """A recipient was not sent to."""
+        self._counters["suppressed_total"].inc()
 
     def came_back(self, result: str) -> None:
         """A mail came back to a domain of ours and was read as that."""
@@ -238,6 +250,7 @@ class _Live(Collector):
         yield _gauge("connections", {"inbound": state.inbound, "outbound": state.outbound})
         yield _gauge("spool_bytes", state.spool_bytes)
         yield _gauge("spool_free_bytes", state.free_bytes)
+        yield _gauge("suppression_entries", state.suppressed)
         yield _gauge("start_timestamp_seconds", self._started)
 
 

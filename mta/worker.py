@@ -39,6 +39,7 @@ from mta.delivery.resolver import DnsResolver
 from mta.delivery.return_address import ReturnAddress, SignedReturns, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Resolver, Router
+from mta.delivery.suppression import Suppression
 from mta.delivery.tls import TrustRoots
 from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError, SpoolFull
@@ -118,6 +119,7 @@ class Worker:
         feedback: Feedback | None = None,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
         keyring: Keyring | None = None,
+        suppression: Suppression | None = None,
         resolver: Resolver | None = None,
         clock: Clock = system_clock,
         source: random.Random | None = None,
@@ -126,6 +128,7 @@ class Worker:
         self._settings = settings
         self._paths = paths
         self._clock = clock
+        self._suppression = suppression
         source = source or random.Random()  # noqa: S311 - jitter and load spreading, no secret
         recorder = Recorder(_node_id(settings, paths.node), settings.egress_source, settings.egress_pool)
         self.metrics = MtaMetrics(clock() / SECOND)
@@ -166,6 +169,7 @@ class Worker:
             source=source,
             provider_label=provider_label,
             return_address=_return_address(settings, keyring, recorder.node_id),
+            suppression=suppression,
         )
         identity = Identity(signers, _list_headers(settings, keyring))
         self._listener = self._smtp_listener(recorder, ids, identity, feedback)
@@ -285,6 +289,8 @@ class Worker:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
+            if self._suppression is not None:
+                self._suppression.refresh()
             try:
                 await self.spool.reclaim()
             except (SpoolError, OSError) as error:
@@ -310,6 +316,7 @@ class Worker:
             outbound=self._dispatcher.connections,
             spool_bytes=self.spool.size,
             free_bytes=self.spool.free,
+            suppressed=self._suppression.entries if self._suppression is not None else 0,
         )
 
     def trouble(self) -> str | None:
@@ -323,7 +330,7 @@ class Worker:
         return None
 
 
-async def run(
+async def run(  # noqa: PLR0913 - what the front door hands in
     settings: MtaSettings,
     paths: WorkerPaths,
     *,
@@ -331,6 +338,7 @@ async def run(
     feedback: Feedback | None = None,
     provider_label: ProviderLabel = lambda _domain, _mx: "",
     keyring: Keyring | None = None,
+    suppression: Suppression | None = None,
     classify: Classify | None = None,
     clock: Clock = system_clock,
 ) -> None:
@@ -343,6 +351,7 @@ async def run(
         feedback=feedback,
         provider_label=provider_label,
         keyring=keyring,
+        suppression=suppression,
         classify=classify,
         clock=clock,
     )

@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import Metric as Family
 from analytics.care import back_up, erase
 from analytics.snapshot import Snapshot, take_snapshot
 from analytics.store import Store
+from analytics.suppression import publish
 from collector.drain import Drain
 from collector.follower import Follower
 from collector.ingest import ingest_paths
@@ -159,8 +160,16 @@ class Owner:
                 self._latest = take_snapshot(self._store)
             except MtascopeError:
                 _log.exception("the figures of /metrics could not be computed")
+            self._publish_suppression()
             self._workers.refresh()
             self._stopping.wait(max(0.05, self._settings.http.snapshot_every_s - (time.monotonic() - began)))
+
+    def _publish_suppression(self) -> None:
+        """Hand the suppression list to the MTA workers, if it has changed."""
+        try:
+            publish(self._store, self._settings.folder.suppression)
+        except (MtascopeError, OSError):
+            _log.exception("the suppression list could not be published; the workers keep the one they have")
 
     def _servers(self) -> list[tuple[uvicorn.Server, socket.socket]]:
         http = self._settings.http

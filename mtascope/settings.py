@@ -44,6 +44,7 @@ class DataFolder:
         self.root = root
         self.keys = root / "keys.json"
         self.store = root / "store" / "mtascope.duckdb"
+        self.suppression = root / "store" / "suppression.list"
         self.run = root / "run"
         self.owner_socket = self.run / "owner.sock"
         self.tokens = root / "tokens.json"

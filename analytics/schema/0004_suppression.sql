@@ -23,6 +23,7 @@ CREATE TABLE suppression_strike (
     key_epoch      UTINYINT  NOT NULL,
     tenant         VARCHAR   NOT NULL,
     bounce_class   VARCHAR   NOT NULL,
+    domain         VARCHAR   NOT NULL,
     unit_id        UBIGINT   NOT NULL,
     time           TIMESTAMP NOT NULL,
     event_id       UUID      NOT NULL);

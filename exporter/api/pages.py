@@ -7,7 +7,7 @@ page is named in a `Link` header (RFC 8288), whatever the format; `Accept` choos
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from exporter.formats import ENCODERS, MEDIA_TYPES, Format
 from mta.events.errors import SettingsError
 
-__all__ = ["Paged", "listed"]
+__all__ = ["Paged", "listed", "page_of"]
 
 
 class Paged(BaseModel):
@@ -33,11 +33,19 @@ def listed(request: Request, rows: Sequence[dict[str, Any]], page: Paged) -> Res
     """One page of rows that are all at hand."""
     begin = _offset(page.cursor)
     shown = rows[begin : begin + page.limit]
-    headers = {}
+    following = None
     if begin + page.limit < len(rows):
-        headers["Link"] = _next_link(request, _cursor(begin + page.limit))
-    wanted = _chosen_format(request, page.format)
-    return Response(ENCODERS[wanted](shown), headers={"Content-Type": MEDIA_TYPES[wanted], **headers})
+        following = _cursor(begin + page.limit)
+    return page_of(request, shown, page.format, following)
+
+
+def page_of(
+    request: Request, rows: Sequence[Mapping[str, Any]], named: Format | None, following: str | None
+) -> Response:
+    """These rows in the format asked for; `following` is the cursor of the page that comes next, if one does."""
+    wanted = _chosen_format(request, named)
+    headers = {"Link": _next_link(request, following)} if following is not None else {}
+    return Response(ENCODERS[wanted](rows), headers={"Content-Type": MEDIA_TYPES[wanted], **headers})
 
 
 def _chosen_format(request: Request, named: Format | None) -> Format:

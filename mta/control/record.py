@@ -109,6 +109,12 @@ class Recorder:
         reply = SmtpReply(551, EnhancedStatus(5, 7, 1), f"Administrator bounced with reason: {reason}")
         return self._of_message("AdminBounce", message, when, reply) | {"site": "localhost"}
 
+    def suppression(self, message: Message, when: int, reason: str) -> LogRecord:
+        """The recipient is on the suppression list: the message was accepted, and no attempt was made."""
+        reply = SmtpReply(551, EnhancedStatus(5, 7, 1), f"Recipient is on the suppression list: {reason}")
+        record = self._of_message("AdminBounce", message, when, reply)
+        return record | {"site": "localhost", "meta": {**record["meta"], "mtascope_suppressed": reason}}
+
     def rejection(self, when: int, reply: SmtpReply, *, sender: str, recipient: str, hop: Hop) -> LogRecord:
         """The listener refused a command."""
         return _record("Rejection", self.node_id, when, reply, sender=sender, recipient=recipient) | {

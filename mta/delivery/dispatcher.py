@@ -30,6 +30,7 @@ from mta.delivery.return_address import ReturnAddress, own_sender
 from mta.delivery.returns import Returns
 from mta.delivery.routing import Destination, Router
 from mta.delivery.shaping import Shaping
+from mta.delivery.suppression import Suppression
 from mta.delivery.tls import TrustRoots
 from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError
@@ -76,6 +77,7 @@ class Dispatcher:
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
         return_address: ReturnAddress = own_sender,
+        suppression: Suppression | None = None,
     ) -> None:
         self._settings = settings
         self._spool = spool
@@ -87,6 +89,7 @@ class Dispatcher:
         self._automation = automation
         automation.on_change = self._reshape
         self._clock = clock
+        self._suppression = suppression
         policy = RetryPolicy(
             int(settings.retry_interval * SECOND),
             int(settings.max_retry_interval * SECOND),
@@ -192,6 +195,9 @@ class Dispatcher:
 
     def _route(self, message: Message, *, waited: bool = False) -> None:
         """Bring a message on its way. `waited`: it already stood before a lane."""
+        if not message.attempts and (reason := self._suppressed(message)) is not None:
+            self._in_background(self._results.suppress(message, reason))
+            return
         order = self.orders.about(message.queue, self._clock())
         if order is not None:
             self._follow(order, message)
@@ -204,6 +210,14 @@ class Dispatcher:
         else:
             self._unrouted[message.domain] = [message]
             self._in_background(self._look_up(message.domain))
+
+    def _suppressed(self, message: Message) -> str | None:
+        """Why the recipient is not to be sent to. Answers and notices of our own, which have no sender, always go."""
+        if self._suppression is None or not message.envelope.sender:
+            return None
+        tenant = message.envelope.meta.get("tenant", "")
+        found = self._suppression.find(message.recipient, tenant, self._clock())
+        return found.reason if found is not None else None
 
     async def _look_up(self, domain: str) -> None:
         found = await self._router.destination(domain)

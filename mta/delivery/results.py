@@ -122,6 +122,12 @@ class Results:
         record = self.recorder.expiration(message, now, attempts=message.attempts, last_answer=answer)
         await self.spool.finish(message, [record])
 
+    async def suppress(self, message: Message, reason: str) -> None:
+        """End a message whose recipient is not to be sent to, before any attempt."""
+        if await self.spool.claim(message):
+            self.metrics.suppressed()
+            await self.spool.finish(message, [self.recorder.suppression(message, self.clock(), reason)])
+
     async def give_up(self, message: Message, reason: str) -> None:
         """End a message that was taken off its list as ordered, unless it has ended."""
         if await self.spool.claim(message):

@@ -38,6 +38,7 @@ COMMANDS = {
     "dashboards": "Generate Grafana boards.",
     "rules": "Generate Prometheus recording and alert rules.",
     "token": "Make, list and remove tokens of the API.",
+    "suppress": "Whom not to send to: add, remove, list, import and export.",
     "backup": "Write store and keys to one file.",
     "restore": "Bring a backup back into a new data directory.",
     "erase": "Forget whose mail it was: remove one recipient's pseudonyms.",

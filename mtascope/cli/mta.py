@@ -7,6 +7,7 @@ import os
 
 import click
 
+from mta.delivery.suppression import Suppression
 from mta.events.provider import OTHER
 from mta.events.reply import SmtpReply
 from mta.events.return_path import ReturnPaths
@@ -57,6 +58,7 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
                 feedback=reader,
                 provider_label=_provider,
                 keyring=keyring,
+                suppression=Suppression(settings.folder.suppression, lambda: load_keyring(settings.folder.keys)),
                 classify=_bounce_class,
                 clock=settings.clock,
             )
