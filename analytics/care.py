@@ -6,14 +6,16 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import duckdb
 import orjson
 
 from analytics.errors import StoreDamaged, StoreError
+from analytics.parts import Parts
 from analytics.store import Store
 from analytics.suppression import forget
 
@@ -44,9 +46,9 @@ class Erasure:
 
 
 def back_up(store: Store, target: Path, beside: Mapping[str, Path]) -> Backup:
-    """Write the database as of now, and the files `beside` it (the keyring) by their names, to one tar file.
+    """Write the database as of now, its sealed parts, and the files `beside` it (the keyring) to one tar file.
 
-    Loads wait while the database is copied. The archive appears under its name only when it is whole and on disk; it
+    Loads wait while the files are copied. The archive appears under its name only when it is whole and on disk; it
     holds keys and is therefore readable by its owner only. StoreError if something is there already.
     """
     if target.exists():
@@ -54,7 +56,8 @@ def back_up(store: Store, target: Path, beside: Mapping[str, Path]) -> Backup:
     half = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with store.at_rest() as database:
-            digests = _write_archive(half, {"store.duckdb": database, **beside})
+            sealed = {f"parts/{path.name}": path for path in store.part_files()}
+            digests = _write_archive(half, {"store.duckdb": database, **sealed, **beside})
         half.replace(target)
     finally:
         half.unlink(missing_ok=True)
@@ -90,19 +93,35 @@ def erase(store: Store, address: str) -> Erasure:
     """
     hashes = store.recipient_hashes(address)
     with store.writing() as con:
-        counts = [
+        events, recipients, reports, _ = (
             con.execute(
                 f"UPDATE {table} SET recipient_hash = NULL WHERE list_contains(?::UBIGINT[], recipient_hash)", [hashes]
             ).fetchall()[0][0]
-            for table in ("event", "unit", "feedback")
-        ]
+            for table in ("event", "unit", "feedback", "correction")
+        )
+        sealed_events, sealed_recipients = _erase_sealed(con, store.parts, hashes, store.clock())
         con.execute(
             "UPDATE dmarc.failure SET recipient_hashes = [] WHERE list_has_any(recipient_hashes, ?::UBIGINT[])",
             [hashes],
         )
         suppressions = forget(con, hashes)
-    events, recipients, reports = counts
-    return Erasure(events, recipients, reports, suppressions)
+    return Erasure(events + sealed_events, recipients + sealed_recipients, reports, suppressions)
+
+
+def _erase_sealed(con: duckdb.DuckDBPyConnection, parts: Parts, hashes: Sequence[int], now: int) -> tuple[int, int]:
+    """Write the parts anew that point at this person; how many events and recipients did."""
+    listed = ", ".join(str(number) for number in hashes)
+    forgotten = f"* REPLACE (CASE WHEN recipient_hash NOT IN ({listed}) THEN recipient_hash END AS recipient_hash)"
+    events = recipients = 0
+    for name in parts.names(con):
+        told, people = con.execute(
+            "SELECT coalesce(sum(len(events)), 0)::BIGINT, coalesce(sum(n), 0)::BIGINT "
+            f"FROM read_parquet('{parts.path(name)}') WHERE recipient_hash IN ({listed})"
+        ).fetchall()[0]
+        if told:
+            parts.rewrite(con, [name], forgotten, now)
+        events, recipients = events + told, recipients + people
+    return events, recipients
 
 
 def _write_archive(path: Path, files: Mapping[str, Path]) -> dict[str, str]:

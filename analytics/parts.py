@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,10 @@ import duckdb
 
 from mta.events.instants import DAY, format_instant
 
-__all__ = ["Damage", "Part", "Parts", "optional"]
+__all__ = ["PART_NAME", "Damage", "Part", "Parts", "optional"]
+
+PART_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{12}\.parquet")
+"""How the file of a part is called: the day of its first mail, and chance."""
 
 _ROW_GROUP = 122_880
 _FORMAT = f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 6, ROW_GROUP_SIZE {_ROW_GROUP}"
@@ -100,10 +103,28 @@ class Parts:
             [part.name],
         )
 
+    def rewrite(self, con: duckdb.DuckDBPyConnection, names: Sequence[str], columns: str, now: int) -> Part | None:
+        """Put one new part in the place of these, in this transaction; `columns` is the SELECT list over their rows.
+
+        How they are called, and in which order rows stand, is as after sealing.
+        """
+        rows = self._reading(names)
+        select = f"SELECT {columns} FROM {rows} ORDER BY plain DESC, injected_at, message_key, unit_id, n"
+        part = self.write(con, select, min(names)[:10])
+        for name in names:
+            self.remove(con, name)
+        if part is not None:
+            self.enter(con, part, now)
+        return part
+
     def remove(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
         """Strike a part from the ledger. Its file stays until `sweep`, for readers that have begun."""
         con.execute("DELETE FROM part WHERE name = ?", [name])
         con.execute("DELETE FROM part_outcome WHERE name = ?", [name])
+
+    def names(self, con: duckdb.DuckDBPyConnection) -> list[str]:
+        """Every part that the ledger names and that can be relied on."""
+        return [name for (name,) in con.execute("SELECT name FROM part WHERE damage IS NULL ORDER BY name").fetchall()]
 
     def sweep(self, con: duckdb.DuckDBPyConnection, *, at_once: bool = False) -> list[str]:
         """Delete files that the ledger does not name: at a start all, later those that were unnamed last time too."""
@@ -129,9 +150,10 @@ class Parts:
             f"AND ($until IS NULL OR first_{span} < make_timestamp($until)) ORDER BY first_injected, name",
             {"since": since, "until": until},
         ).fetchall()
-        if not names:
-            return None
-        files = ", ".join(f"'{self.path(name)}'" for (name,) in names)
+        return self._reading([name for (name,) in names]) if names else None
+
+    def _reading(self, names: Sequence[str]) -> str:
+        files = ", ".join(f"'{self.path(name)}'" for name in names)
         return f"read_parquet([{files}], union_by_name = true)"
 
     def files(self) -> list[Path]:

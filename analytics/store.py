@@ -137,6 +137,15 @@ class Store:
         return self._parts.bind(con, sql)
 
     @property
+    def parts(self) -> Parts:
+        """The sealed parts; whoever changes them does so inside `writing`."""
+        return self._parts
+
+    def part_files(self) -> list[Path]:
+        """The files of every sealed part that can be relied on."""
+        return [self._parts.path(name) for name in self._parts.names(self._con.cursor())]
+
+    @property
     def event_columns(self) -> Mapping[str, str]:
         """Columns of the table `event` and their types."""
         return self._sealed.columns

@@ -34,4 +34,4 @@ def command(file: str, data_dir: str | None, config: str | None, *, as_json: boo
     if as_json:
         emit(answer)
     else:
-        say(f"{answer['path']}: {answer['bytes'] / 1e6:.1f} MB, {', '.join(answer['files'])}")
+        say(f"{answer['path']}: {answer['bytes'] / 1e6:.1f} MB, {len(answer['files'])} files")

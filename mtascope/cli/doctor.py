@@ -6,14 +6,16 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
+from analytics.errors import StoreDamaged
 from analytics.identity import check
+from analytics.parts import Damage
 from mta.events.errors import MtascopeError
 from mtascope.client import connect
 from mtascope.keys import load_keyring
@@ -117,10 +119,21 @@ def _guarded(name: str, fine: str, probe: Callable[[], object]) -> Check:
     return Check(name, ok=True, detail=fine)
 
 
+def _told(damaged: Sequence[Damage]) -> str:
+    """What is lost until the files are put back; figures by provider stay, for they are in the database."""
+    return "; ".join(
+        f"{one.name} {one.reason}: {one.recipients} recipients and {one.events} events of {one.days} are passed over"
+        for one in damaged
+    )
+
+
 def _inspect(settings: Settings) -> None:
     from mtascope.opened_store import open_store
 
     with open_store(settings) as store, closing(store.cursor()) as cursor:
+        damaged = store.verify()
+        if damaged:
+            raise StoreDamaged(_told(damaged), where=str(store.parts.folder), remedy="put the files back from a backup")
         identity = check(cursor)
         if not identity.holds:
             raise MtascopeError(f"the counting identity fails by {identity.broken} recipients", where=str(store.path))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from analytics.care import restore
+from analytics.parts import PART_NAME, Parts
 from mta.events.errors import SettingsError
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.settings import DataFolder, load_settings
@@ -32,11 +33,14 @@ def command(file: str, data_dir: str | None, config: str | None, *, as_json: boo
     if as_json:
         emit({"data": str(folder.root), "files": files})
     else:
-        say(f"restored into {folder.root}: {', '.join(files)}")
+        say(f"restored into {folder.root}: {len(files)} files")
 
 
 def _place(folder: DataFolder, name: str) -> Path:
     places = {"store.duckdb": folder.store, "keys.json": folder.keys}
+    part = name.removeprefix("parts/")
+    if part != name and PART_NAME.fullmatch(part):
+        return Parts(folder.store).path(part)
     if name not in places:
         raise SettingsError(f"the backup holds {name!r}, which this version does not know")
     return places[name]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from analytics import relations
+from analytics.care import back_up, erase, restore
 from analytics.identity import check
 from analytics.latency import latencies
 from analytics.rates import Question, ask
@@ -150,3 +157,126 @@ def test_an_event_that_comes_weeks_late_changes_its_recipient_and_nobody_else(se
     sealed.tend(thoroughly=True)
     assert check(sealed.cursor()).holds
     assert len(trace(sealed, "user3@gmail.com")[0].events) == 4
+
+
+def test_a_backup_holds_the_parts_and_comes_back_whole(
+    sealed: Store, tmp_path: Path, hasty_store_at: Callable[[Path], Store]
+) -> None:
+    before = everything(sealed)
+    back_up(sealed, tmp_path / "backup.tar", {})
+    place = tmp_path / "new"
+    names = {"store.duckdb": place / "store.duckdb"}
+    folder = place / "store.duckdb.parts"
+    restore(tmp_path / "backup.tar", lambda name: names.get(name) or folder / name.removeprefix("parts/"))
+    with hasty_store_at(place / "store.duckdb") as again:
+        assert everything(again) == before
+        assert again.verify() == []
+        assert check(again.cursor()).holds
+
+
+def test_a_person_is_erased_from_sealed_mail_too_and_the_figures_stay(sealed: Store) -> None:
+    before = everything(sealed)
+    erased = erase(sealed, "user3@gmail.com")
+    assert (erased.events, erased.recipients) == (3, 1)
+    assert trace(sealed, "user3@gmail.com") == []
+    assert len(trace(sealed, "user4@gmail.com")) == 1
+    assert everything(sealed) == before
+    assert sealed.load(batch(MAILS)).stored == 0
+    assert trace(sealed, "user3@gmail.com") == []
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "flipped"])
+def test_a_damaged_part_is_named_with_what_is_lost_and_all_else_goes_on(sealed: Store, harm: str) -> None:
+    damaged, *_ = sealed.part_files()
+    whole = damaged.read_bytes()
+    [(recipients, events)] = sealed.query("SELECT recipients, events FROM part WHERE name = ?", [damaged.name])
+    by_provider = ask(sealed, Question())
+    if harm == "gone":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(whole[:100] if harm == "cut" else whole[:100] + b"?" + whole[101:])
+    [found] = sealed.verify()
+    assert (found.name, found.recipients, found.events) == (damaged.name, recipients, events)
+    assert found.days == "2026-05-28"
+    assert ask(sealed, Question()) == by_provider
+    [row] = ask(sealed, Question(by=("tenant",)))
+    assert row.counts["injected"] == 20 - recipients
+    damaged.write_bytes(whole)
+    assert sealed.verify() == []
+    assert ask(sealed, Question(by=("tenant",)))[0].counts["injected"] == 20
+
+
+def test_a_file_that_no_ledger_row_names_is_deleted_at_the_next_start(
+    hasty_store_at: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    path = tmp_path / "store.duckdb"
+    with hasty_store_at(path) as store:
+        store.load(batch(MAILS))
+        store.tend(thoroughly=True)
+        kept = store.part_files()
+    leftovers = [kept[0].with_name("2026-05-28-000000000000.parquet"), kept[0].with_name(".half.parquet")]
+    for leftover in leftovers:
+        leftover.write_bytes(b"written, but not yet named")
+    with hasty_store_at(path) as store:
+        assert store.part_files() == kept
+        assert not any(leftover.exists() for leftover in leftovers)
+
+
+_SEALER = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from conftest import START, make_store
+from test_sealed import batch, mail
+from analytics.settings import StoreSettings
+settings = StoreSettings(seal_after_hours=0, seal_recipients=40)
+with make_store(Path({path!r}), lambda: START + 30 * 86_400_000_000, settings) as store:
+    print("ready", flush=True)
+    for number in range(10_000):
+        store.load(batch([event for n in range(number * 30, number * 30 + 30) for event in mail(n)]))
+        print(number, flush=True)
+        store.tend(thoroughly=True)
+"""
+
+
+def _kill_while_sealing(path: Path, wait: float) -> int:
+    """The number of the last batch that was acknowledged before the kill."""
+    here = Path(__file__).parent
+    code = _SEALER.format(root=str(here.parents[1]), tests=str(here), path=str(path))
+    sealing = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert sealing.stdout is not None
+    assert sealing.stdout.readline() == b"ready\n"
+    time.sleep(wait)
+    os.kill(sealing.pid, signal.SIGKILL)
+    told = sealing.stdout.read().split()
+    sealing.wait()
+    sealing.stdout.close()
+    return int(told[-1]) if told else -1
+
+
+def _survives_kills(path: Path, kills: int, hasty_store_at: Callable[[Path], Store]) -> None:
+    rng, parts = random.Random(kills), 0
+    for _ in range(kills):
+        last = _kill_while_sealing(path, rng.uniform(0.3, 2.0))
+        with hasty_store_at(path) as store:
+            [(events, ids)] = store.query(f"SELECT count(*), count(DISTINCT event_id) FROM {relations.events(store)}")
+            assert events == ids
+            assert events >= 90 * (last + 1)
+            assert store.verify() == []
+            assert {file.name for file in store.parts.files()} == {file.name for file in store.part_files()}
+            assert check(store.cursor()).holds
+            assert ask(store, Question(by=("tenant",)))[0].counts["injected"] * 3 == events
+            parts = max(parts, len(store.part_files()))
+    assert parts > 0
+
+
+@pytest.mark.e2e
+def test_kill_9_at_random_instants_of_sealing_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, hasty_store_at: Callable[[Path], Store]
+) -> None:
+    _survives_kills(tmp_path / "store.duckdb", 4, hasty_store_at)
+
+
+@pytest.mark.soak
+def test_forty_kills_of_a_sealing_store_lose_nothing(tmp_path: Path, hasty_store_at: Callable[[Path], Store]) -> None:
+    _survives_kills(tmp_path / "store.duckdb", 40, hasty_store_at)
