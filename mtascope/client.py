@@ -30,25 +30,30 @@ class OwnerClient:
         )
 
     def get(self, url: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        """GET; parameters that are None are left out."""
+        """GET; parameters that are None are left out. A list is fetched with all its pages."""
         wanted = {name: value for name, value in (parameters or {}).items() if value is not None}
-        return self._answer("GET", url, params=wanted)
+        response = self._response("GET", url, params=wanted)
+        answer = response.json()
+        while isinstance(answer, list) and "next" in response.links and "limit" not in wanted:
+            response = self._response("GET", response.links["next"]["url"])
+            answer += response.json()
+        return answer
 
     def post(self, url: str, body: Any) -> Any:
         """POST a JSON body."""
-        return self._answer("POST", url, json=body)
+        return self._response("POST", url, json=body).json()
 
     def delete(self, url: str) -> Any:
         """DELETE."""
-        return self._answer("DELETE", url)
+        return self._response("DELETE", url).json()
 
-    def _answer(self, method: str, url: str, **options: Any) -> Any:
+    def _response(self, method: str, url: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, url, **options)
         except httpx.HTTPError as error:
             raise OwnerUnavailable(f"the owner does not answer: {error}", where=str(self._path)) from error
         if response.is_success:
-            return response.json()
+            return response
         content = response.json() if response.headers.get("content-type") == "application/json" else {}
         message = content.get("error") or content.get("detail") or response.reason_phrase
         raise SettingsError(str(message)) if response.status_code < 500 else OwnerUnavailable(str(message))

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from analytics.buckets import STEPS, Step
 from analytics.latency import QUANTILES, latencies
 from analytics.rates import Question, ask
+from exporter.formats import ENCODERS
 from exporter.rows import latency_rows, rate_rows
 from mta.events.errors import SettingsError
 from mta.events.instants import format_instant
@@ -40,9 +42,14 @@ _RATES = (
 @click.option("--until", default=None, help="RFC 3339, or how long ago: 1h.")
 @click.option("--clock", type=click.Choice(["event", "cohort"]), default="cohort", show_default=True)
 @click.option("--where", multiple=True, metavar="K=V", help="Only this part of the mail; repeatable.")
+@click.option("--step", type=click.Choice(STEPS), default=None, help="Cut the answer into steps of time.")
+@click.option("--zone", default="UTC", show_default=True, help="IANA zone of steps of a day and longer.")
+@click.option(
+    "--format", "as_format", type=click.Choice(["table", "json", "ndjson", "csv"]), default="table", show_default=True
+)
 @click.option("--latency", is_flag=True, help="Add the percentiles of the time to delivery.")
 @json_option
-def command(  # noqa: PLR0913  (one parameter an option)
+def command(  # noqa: PLR0913, PLR0917  (one parameter an option)
     data_dir: str | None,
     config: str | None,
     by: str,
@@ -50,13 +57,16 @@ def command(  # noqa: PLR0913  (one parameter an option)
     until: str | None,
     clock: Any,
     where: tuple[str, ...],
+    step: str | None,
+    zone: str,
+    as_format: str,
     *,
     latency: bool,
     as_json: bool,
 ) -> None:
     """Delivery, bounce, deferral and complaint rates, with what they were divided by.
 
-    Example: mtascope rates --by provider,tenant --since 24h --where provider=gmail
+    Example: mtascope rates --by provider,tenant --since 7d --step 1d --zone Europe/Berlin --where provider=gmail
     """
     question = Question(
         by=tuple(name for name in by.split(",") if name),
@@ -64,15 +74,20 @@ def command(  # noqa: PLR0913  (one parameter an option)
         until=instant("--until", until),
         clock=clock,
         where=_selection(where),
+        step=None if step is None else Step(step, zone),
     )
+    if latency and step is not None:
+        raise SettingsError("latency is not cut into steps", where="--latency", remedy="leave out --step")
     settings = load_settings(config, data_dir)
     rows = _answers(settings, question)
     if latency:
         rows = _with_latency(settings, question, rows)
-    if as_json:
+    if as_json or as_format == "json":
         emit(rows)
+    elif as_format == "table":
+        click.echo(_table((*(("time",) if step else ()), *question.by), rows))
     else:
-        click.echo(_table(question.by, rows))
+        click.echo(ENCODERS[as_format](rows).decode(), nl=False)  # type: ignore[index]  # click knows the names
 
 
 def _answers(settings: Settings, question: Question) -> list[dict[str, Any]]:
@@ -98,6 +113,8 @@ def _parameters(question: Question) -> dict[str, Any]:
         "since": format_instant(question.since) if question.since is not None else None,
         "until": format_instant(question.until) if question.until is not None else None,
         "clock": question.clock,
+        "step": question.step.name if question.step is not None else None,
+        "zone": question.step.zone if question.step is not None else None,
         **{name: list(values) for name, values in (question.where or {}).items()},
     }
 
