@@ -91,9 +91,10 @@ class Tending:
         self._rollup_rows = 0
 
     def checkpoint(self, now: int) -> None:
-        """Empty the write-ahead log into the file."""
-        self._con.execute("CHECKPOINT")
-        self._checkpointed_at = now
+        """Empty the write-ahead log into the file, or try again at the next load where somebody is in the way."""
+        with suppress(duckdb.TransactionException):  # another transaction is open: its end is waited for by nobody
+            self._con.execute("CHECKPOINT")
+            self._checkpointed_at = now
 
     def horizons(self, now: int) -> Horizons:
         """Before when must have been silent what leaves. Time is what the logs have reached, if they lag behind."""
