@@ -29,6 +29,7 @@ __all__ = [
     "LANDING",
     "MEMORY_FREE",
     "MIN_EVENTS",
+    "NOTIFICATIONS",
     "QUARANTINED",
     "QUEUE_AGE",
     "QUEUE_GROWTH",
@@ -41,6 +42,7 @@ __all__ = [
     "SYNC_TIME",
     "TLS",
     "UNKNOWN",
+    "WATCH",
     "Line",
 ]
 
@@ -136,6 +138,10 @@ LANDING = Line(0.5, 0.8)
 """Share of a road's room on disk that is in use."""
 CLOCK = Line(10, 60)
 """Seconds that a node's clock runs ahead."""
+WATCH = Line(1200, 3600)
+"""Seconds since the last step that the watch for spikes has judged."""
+NOTIFICATIONS = Line(1, 10)
+"""Notifications of incidents that nobody has taken yet."""
 SNAPSHOT = Line(30, 120)
 """Seconds since the figures of the metrics page were computed."""
 SYNC_TIME = Line(0.05, 0.5)

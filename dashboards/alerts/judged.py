@@ -1,13 +1,15 @@
 """How a share of mail is judged: recorded once by provider and window, then compared with its line and its own past.
 
 Verdicts compare event-time window gauges, never the rate of a counter: a backfill of old logs moves counters but no
-window, and so wakes nobody. A provider without a past is assumed to have an ordinary one.
+window, and so wakes nobody. What is usual is what the suite exports as the baseline of this hour of the week; without
+four weeks of history it is the last day without its last hour, and without that, an ordinary provider's share.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboards.promql import metric
 from dashboards.rates import Rate
 from dashboards.rules import Record
 from dashboards.thresholds import MIN_EVENTS
@@ -29,6 +31,8 @@ class Judged:
     """The recorded series under the verdicts on one rate, by provider and window."""
 
     rate: Rate
+    signal: str
+    """The label of the exported baseline."""
     part: Record
     whole: Record
     ratio: Record
@@ -51,7 +55,8 @@ class Judged:
         """High in itself, on enough mail, and not what this provider's past makes normal."""
         ratio, line = self.ratio.where(window=window), self.rate.line
         provider = f"min by ({', '.join(_PROVIDER)})"
-        past = f"({provider} ({self.baseline}) or 0 * {provider} ({ratio}) + {line.usual:g})"
+        weeks = metric("mtascope_baseline_upper_ratio").where(signal=self.signal)
+        past = f"({provider} ({weeks}) or {provider} ({self.baseline}) or 0 * {provider} ({ratio}) + {line.usual:g})"
         high = self.above(line.critical, window).replace("\n", "\n  ")
         return f"(\n  {high}\n)\nunless {_SAME_PROVIDER} (\n  {ratio} <= {_SAME_PROVIDER} {SPIKE_FACTOR} * {past}\n)"
 
@@ -68,15 +73,15 @@ def looked_up(pattern: str, form: str, *labels: str) -> str:
     return f"{{{{ with {query} }}}}{{{{ . | first | value | {form} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
 
 
-def judged(rate: Rate, stem: str) -> Judged:
-    """The records of a rate; `stem` names them."""
+def judged(rate: Rate, stem: str, signal: str) -> Judged:
+    """The records of a rate; `stem` names them, `signal` is the label of its exported baseline."""
     share = rate.over(None, *_PROVIDER, "window")
     level = f"provider_window:mtascope_{stem}"
     part = Record(f"{level}_part:sum", share.part)
     whole = Record(f"{level}_whole:sum", share.whole)
     ratio = Record(f"{level}:ratio", f"{part} / ({whole} > 0)")
     baseline = Record(f"{level}:baseline_ratio", f"{_past(part)}\n/ ({_past(whole)} >= {rate.line.floor})")
-    return Judged(rate, part, whole, ratio, baseline)
+    return Judged(rate, signal, part, whole, ratio, baseline)
 
 
 def _past(record: Record) -> str:

@@ -15,10 +15,10 @@ _DELIVERY_BOARD = "/d/mtascope-delivery"
 _SHARE = "{{ $value | humanizePercentage }}"
 _PROVIDER = "{{ $labels.provider }}"
 
-_BOUNCES = judged(rates.BOUNCE, "bounce")
-_BLOCKS = judged(rates.BLOCK, "block")
-_DEFERRALS = judged(rates.DEFERRAL, "attempt_deferral")
-_COMPLAINTS = judged(rates.COMPLAINT, "complaint")
+_BOUNCES = judged(rates.BOUNCE, "bounce", "bounce")
+_BLOCKS = judged(rates.BLOCK, "block", "block")
+_DEFERRALS = judged(rates.DEFERRAL, "attempt_deferral", "deferral")
+_COMPLAINTS = judged(rates.COMPLAINT, "complaint", "complaint")
 
 _BOUNCE_SPIKE = Alert(
     "MtascopeBounceSpike",

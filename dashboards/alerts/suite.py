@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards import thresholds
-from dashboards.alerts.judged import BY_SUITE
+from dashboards.alerts.judged import BY_SUITE, SUITE
 from dashboards.promql import metric
 from dashboards.rules import Alert, Group
 
@@ -85,8 +85,56 @@ _TOO_MANY_SERIES = Alert(
     matter="series",
 )
 
+_WATCH_STALE = Alert(
+    "MtascopeWatchStale",
+    f"time() - {metric('mtascope_watch_judged_timestamp_seconds')} >= {thresholds.WATCH.critical:g}\n"
+    f"and {metric('mtascope_watch_judged_timestamp_seconds')} > 0\n"
+    f"and on ({', '.join(SUITE)}) sum {BY_SUITE} ({_INJECTED_TODAY}) >= {thresholds.STEADY_FLEET}",
+    "warning",
+    "The watch for spikes of {{ $labels.instance }} is {{ $value | humanizeDuration }} behind",
+    "No five-minute step has been judged for {{ $value | humanizeDuration }}, though mail flows: the detector opens no "
+    "incident until it does. Alerts on fixed lines still work.",
+    _BOARD,
+    scope="suite",
+    matter="watch",
+)
+_NOTIFICATIONS_STUCK = Alert(
+    "MtascopeNotificationsStuck",
+    f"{metric('mtascope_notifications_waiting')} >= {thresholds.NOTIFICATIONS.warning:g}",
+    "warning",
+    "{{ $value }} notifications wait for {{ $labels.channel }}",
+    "The channel {{ $labels.channel }} has not taken {{ $value }} notifications of incidents for half an hour. They "
+    "are kept and tried again for three days.",
+    _BOARD,
+    lasting="30m",
+    scope="suite",
+    matter="watch",
+)
+_MAILBOX_DOWN = Alert(
+    "MtascopeReportMailboxDown",
+    f"{metric('mtascope_dmarc_mailbox_up')} == 0",
+    "warning",
+    "The report mailbox {{ $labels.mailbox }} cannot be read",
+    "DMARC and TLS reports in {{ $labels.mailbox }} have not been fetched for half an hour. They stay there; other "
+    "mailboxes are read.",
+    _BOARD,
+    lasting="30m",
+    scope="suite",
+    matter="reports",
+)
+
 GROUP = Group(
     "mtascope-suite",
-    (_DOWN, _WATERMARK_STALE, _IDENTITY_BROKEN, _SNAPSHOT_STALE, _SOURCE_FAILING, _TOO_MANY_SERIES),
+    (
+        _DOWN,
+        _WATERMARK_STALE,
+        _IDENTITY_BROKEN,
+        _SNAPSHOT_STALE,
+        _SOURCE_FAILING,
+        _TOO_MANY_SERIES,
+        _WATCH_STALE,
+        _NOTIFICATIONS_STUCK,
+        _MAILBOX_DOWN,
+    ),
 )
 """The alerts on the suite."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dashboards.board import Board
 from dashboards.boards.collector import COLLECTOR
 from dashboards.boards.delivery import DELIVERY_OVERVIEW
+from dashboards.boards.incidents import INCIDENTS
 from dashboards.boards.infrastructure import INFRASTRUCTURE
 from dashboards.boards.isp import ISP
 from dashboards.boards.queue import QUEUE_HEALTH
@@ -13,4 +14,4 @@ from dashboards.boards.tls import TLS
 
 __all__ = ["BOARDS"]
 
-BOARDS: tuple[Board, ...] = (DELIVERY_OVERVIEW, QUEUE_HEALTH, ISP, REASONS, TLS, INFRASTRUCTURE, COLLECTOR)
+BOARDS: tuple[Board, ...] = (DELIVERY_OVERVIEW, QUEUE_HEALTH, ISP, REASONS, INCIDENTS, TLS, INFRASTRUCTURE, COLLECTOR)

@@ -50,6 +50,7 @@ def test_the_boards_that_operators_asked_for_exist():
         "mtascope-infrastructure",
         "mtascope-isp",
         "mtascope-reasons",
+        "mtascope-incidents",
         "mtascope-tls",
         "mtascope-collector",
     }

@@ -29,6 +29,8 @@ VALUES = {
     ),
     "outcome": ("injected", "delivered", "deferred", "bounced"),
     "type": ("reception", "delivery", "deferral", "bounce"),
+    "signal": ("bounce", "block", "deferral"),
+    "change": ("opened",),
     "bounce_class": ("unknown", "bad_mailbox"),
     "state": ("fresh", "deferred", "retrying"),
     "direction": ("inbound", "outbound"),
