@@ -12,8 +12,8 @@ from analytics.store import Store
 __all__ = [
     "coverage",
     "dkim_selectors",
-    "own_days",
     "own_addresses",
+    "own_days",
     "published_policy",
     "source_traffic",
     "weeks",
@@ -122,7 +122,8 @@ def dkim_selectors(store: Store, domain: str, since: int, limit: int = 10) -> li
     """The selectors with which mail in a domain's name was signed by it, the most used first."""
     rows = store.query(
         "SELECT a.selector FROM dmarc.auth a JOIN dmarc.record r USING (report_id, ordinal) "
-        "WHERE a.kind = 'dkim' AND a.domain = $domain AND a.selector IS NOT NULL AND r.begin_at >= make_timestamp($since) "
+        "WHERE a.kind = 'dkim' AND a.domain = $domain AND a.selector IS NOT NULL "
+        "AND r.begin_at >= make_timestamp($since) "
         "GROUP BY 1 ORDER BY sum(r.messages) DESC, 1 LIMIT $limit",
         {"domain": domain, "since": since, "limit": limit},
     )
@@ -130,18 +131,16 @@ def dkim_selectors(store: Store, domain: str, since: int, limit: int = 10) -> li
 
 
 def weeks(store: Store, domain: str, until: int, count: int = 2) -> list[dict[str, Any]]:
-    """Messages, those that passed, and the strictest policy seen in each of the last weeks, the newest first."""
-    rows = dict(
-        (row[0], row[1:])
-        for row in store.query(
-            "SELECT (epoch_us(make_timestamp($until)) - epoch_us(day) - 1) // 604800000000 AS week, sum(share), "
-            "coalesce(sum(share) FILTER (passed), 0), arg_max(p, d.end_at) FROM dmarc.daily d "
-            "JOIN (SELECT report_id, p FROM dmarc.report) USING (report_id) WHERE d.domain = $domain "
-            "AND day < make_timestamp($until) AND day >= make_timestamp($until) - to_days(7 * $count) GROUP BY 1",
-            {"domain": domain, "until": until, "count": count},
-        )
+    """Messages, those that passed, and the newest policy seen in each of the last weeks, the newest first."""
+    rows = store.query(
+        "SELECT (epoch_us(make_timestamp($until)) - epoch_us(day) - 1) // 604800000000 AS week, sum(share), "
+        "coalesce(sum(share) FILTER (passed), 0), arg_max(p, d.end_at) FROM dmarc.daily d "
+        "JOIN (SELECT report_id, p FROM dmarc.report) USING (report_id) WHERE d.domain = $domain "
+        "AND day < make_timestamp($until) AND day >= make_timestamp($until) - to_days(7 * $count::INTEGER) GROUP BY 1",
+        {"domain": domain, "until": until, "count": count},
     )
+    found = {row[0]: row[1:] for row in rows}
     return [
-        dict(zip(("messages", "passed", "policy"), rows.get(week, (0.0, 0.0, None)), strict=True))
+        dict(zip(("messages", "passed", "policy"), found.get(week, (0.0, 0.0, None)), strict=True))
         for week in range(count)
     ]

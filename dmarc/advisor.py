@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from dmarc.senders import Sender, SenderKind, SourceTraffic
 from mta.events.instants import DAY
 
-__all__ = ["Advice", "Blocker", "Coverage", "SenderSummary", "advise"]
+__all__ = ["Advice", "Blocker", "Coverage", "SenderSummary", "Week", "advise", "changes"]
 
 _STEPS = ("none", "quarantine", "reject")
 _FLOOR_MESSAGES = 100
@@ -27,6 +27,8 @@ _BLOCK_SHARE = 0.01
 _BLOCK_MESSAGES = 5
 """... and at least this many messages."""
 _NEW = 7 * DAY
+_CHANGE = 0.02
+"""A change of the passing share that is worth a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,40 @@ def advise(
         blockers=blockers,
         sources=tuple(sources),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Week:
+    """Seven days: messages, those that passed DMARC, and the policy that reporters saw last."""
+
+    messages: float
+    passed: float
+    policy: str | None
+
+    @property
+    def share(self) -> float | None:
+        """Of messages that passed; None below the floor."""
+        return self.passed / self.messages if self.messages >= _FLOOR_MESSAGES else None
+
+
+def changes(sources: Iterable[SenderSummary], this: Week, last: Week) -> list[str]:
+    """What is different from the week before, in sentences; nothing is said about too little mail."""
+    told = []
+    if this.policy and last.policy and this.policy != last.policy:
+        told.append(f"The policy went from p={last.policy} to p={this.policy}.")
+    if this.share is not None and last.share is not None and abs(this.share - last.share) >= _CHANGE:
+        word = "rose" if this.share > last.share else "fell"
+        told.append(f"The share of mail that passes {word} from {last.share:.1%} to {this.share:.1%}.")
+    if last.messages >= _FLOOR_MESSAGES and not 0.5 <= this.messages / last.messages <= 2:
+        told.append(f"Volume went from {last.messages:.0f} to {this.messages:.0f} messages.")
+    if last.messages and not this.messages:
+        told.append("No reports about this week have come.")
+    told += [
+        f"New sender: {item.name} ({item.kind}), {item.messages} messages, {item.failed} fail."
+        for item in sources
+        if item.new and item.messages >= _BLOCK_MESSAGES
+    ][:10]
+    return told
 
 
 def _summaries(traffic: list[tuple[SourceTraffic, Sender]], until: int) -> list[SenderSummary]:

@@ -149,6 +149,8 @@ class DmarcSettings(_Model):
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
     """Resolvers to ask; none means the system's."""
     nameserver_port: int = Field(default=53, ge=1, le=65_535)
+    network_database: Path | None = None
+    """A MaxMind database file that names networks and countries of addresses (needs the extra `geo`)."""
     mailboxes: tuple[MailboxSettings, ...] = ()
     """Where reports arrive; `mtascope up` and `serve` watch them all."""
     commit_every: int = Field(default=5_000, ge=1, le=100_000)

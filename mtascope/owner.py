@@ -49,7 +49,7 @@ from mta.events.intake import Receipt
 from mtascope import __version__
 from mtascope.client import ask_socket
 from mtascope.console import hand_out
-from mtascope.dmarc_reports import advice_answer, ingest_reports
+from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.opened_store import open_store
 from mtascope.report_mailboxes import ReportMailboxes
 from mtascope.resources import bounce_groups, taxonomy
@@ -182,7 +182,10 @@ class Owner:
             erase=lambda recipient: asdict(erase(self._store, recipient)),
             report=lambda since, until: report_answer(self._store, since, until, taxonomy()),
             dmarc_ingest=lambda paths: ingest_reports(self._store, self._settings, paths),
-            dmarc_advice=lambda domain, days, until: advice_answer(self._store, domain, days, until),
+            dmarc_advice=lambda domain, days, until: advice_answer(
+                self._store, self._settings, domain, days, until, dns=True
+            ),
+            dmarc_posture=lambda domain, selectors: posture_answer(self._store, self._settings, domain, selectors),
             incidents=self._settings.incidents,
             bounce_groups=bounce_groups(),
         )

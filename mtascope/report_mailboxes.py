@@ -9,20 +9,20 @@ from typing import Any
 from analytics.dmarc_store import DmarcStore
 from analytics.store import Store
 from dmarc.authentication.carrier_check import CarrierCheck
-from dmarc.dns import CachedResolver
 from dmarc.ingest import ReportIngest
 from dmarc.limits import Limits
 from dmarc.mailbox.dropped import DroppedFiles
 from dmarc.mailbox.mailbox import Mailbox
 from dmarc.mailbox.watch import Watch
 from dmarc.metrics import MailboxHealth
-from dmarc.settings import DmarcSettings, FolderSettings, ImapSettings, MailboxSettings
+from dmarc.settings import FolderSettings, ImapSettings, MailboxSettings
 from mta.events.instants import format_instant
 from mta.events.pseudonym import Keyring
+from mtascope.dns import resolver_of
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
 
-__all__ = ["ReportMailboxes", "mailbox_opener", "resolver_of"]
+__all__ = ["ReportMailboxes", "mailbox_opener"]
 
 
 _OWN = "own-mta"
@@ -83,11 +83,6 @@ class ReportMailboxes:
             return CarrierCheck(self._resolver, own=True)
         settings = self._settings.dmarc
         return CarrierCheck(self._resolver) if settings.check_mails and not settings.trusted_authserv_ids else None
-
-
-def resolver_of(settings: DmarcSettings) -> CachedResolver:
-    """The resolver that the settings name."""
-    return CachedResolver([str(server) for server in settings.nameservers], settings.nameserver_port)
 
 
 def _mailboxes(settings: Settings) -> list[MailboxSettings]:

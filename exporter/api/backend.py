@@ -26,6 +26,7 @@ class Backend:
     report: Callable[[int, int], dict[str, Any]]
     dmarc_ingest: Callable[[list[str]], dict[str, Any]]
     dmarc_advice: Callable[[str, int, int | None], dict[str, Any]]
+    dmarc_posture: Callable[[str, list[str]], dict[str, Any]]
     incidents: WatchSettings = field(default_factory=WatchSettings)
     bounce_groups: Mapping[str, str] = field(default_factory=dict)
     """The group of each bounce class, for advice on incidents."""

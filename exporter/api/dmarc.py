@@ -14,6 +14,8 @@ from mta.events.instants import from_datetime
 
 __all__ = ["routes"]
 
+_DOMAIN = r"^[^\s/:?#@]+$"
+
 
 class ReportsRequest(BaseModel):
     """Files or folders on this machine with DMARC reports to load once."""
@@ -35,6 +37,14 @@ def routes(backend: Backend) -> APIRouter:
     ) -> dict[str, Any]:
         """Whether a domain's DMARC policy may be made stricter, what stands in the way, and who sends in its name."""
         return backend.dmarc_advice(domain, days, None if until is None else from_datetime(until))
+
+    @router.get("/v1/dmarc/posture")
+    def posture(
+        domain: Annotated[str, Query(min_length=1, max_length=255, pattern=_DOMAIN)],
+        selector: Annotated[list[str] | None, Query(max_length=10)] = None,
+    ) -> dict[str, Any]:
+        """What a domain publishes (SPF, DKIM, DMARC, MTA-STS, TLS-RPT, BIMI), what is wrong with it, and what to do."""
+        return backend.dmarc_posture(domain, selector or [])
 
     @router.post("/v1/dmarc/ingest", include_in_schema=False, dependencies=[Depends(owner_only)])
     def ingest_reports(body: ReportsRequest) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from typing import Any
 import click
 
 from dmarc.mailbox.folder import SourceFile, chunks_of, find_files
+from dmarc.posture import Level
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
 from dmarc.values import printable
 from mta.events.instants import format_instant, parse_instant
-from mtascope.dmarc_reports import advice_answer, ingest_reports
+from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.questions import answer, order
 from mtascope.settings import load_settings
@@ -101,11 +102,12 @@ def ingest(
 @click.argument("domain")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, 400), help="How far back to look.")
 @click.option("--until", default=None, help="End of the period (RFC 3339); now unless told otherwise.")
+@click.option("--dns/--no-dns", default=True, help="Look up who senders are that nothing else names.")
 @data_option
 @click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
 @json_option
 def advise(
-    domain: str, days: int, until: str | None, data_dir: str | None, config: str | None, *, as_json: bool
+    domain: str, days: int, until: str | None, data_dir: str | None, config: str | None, *, dns: bool, as_json: bool
 ) -> None:
     """Say whether a domain's policy may be made stricter, and what stands in the way.
 
@@ -117,12 +119,44 @@ def advise(
         settings,
         "/v1/dmarc/advice",
         {"domain": domain, "days": days, "until": until},
-        lambda store: advice_answer(store, domain, days, end),
+        lambda store: advice_answer(store, settings, domain, days, end, dns=dns),
     )
     if as_json:
         emit(advice)
     else:
         click.echo("\n".join(_advice_lines(advice)))
+
+
+@command.command("posture")
+@click.argument("domain")
+@click.option(
+    "--selector", "selectors", multiple=True, help="A DKIM selector to look at; else those that reports show."
+)
+@data_option
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
+@json_option
+def posture(
+    domain: str, selectors: tuple[str, ...], data_dir: str | None, config: str | None, *, as_json: bool
+) -> Exit:
+    """Look at what a domain publishes about its mail: SPF, DKIM, DMARC, MTA-STS, TLS-RPT and BIMI.
+
+    Asks DNS, and fetches the MTA-STS policy. The exit code is 1 where something costs mail or protection now.
+
+    Example: mtascope dmarc posture example.com --selector s1
+    """
+    settings = load_settings(config, data_dir)
+    found: dict[str, Any] = answer(
+        settings,
+        "/v1/dmarc/posture",
+        {"domain": domain, "selector": list(selectors)},
+        lambda store: posture_answer(store, settings, domain, selectors),
+    )
+    if as_json:
+        emit(found)
+    else:
+        for finding in found["findings"]:
+            click.echo(printable(f"{finding['level']:<8} {finding['subject']:<8} {finding['text']}"))
+    return Exit.REFUSED if found["worst"] == Level.PROBLEM else Exit.DONE
 
 
 def _instant(text: str) -> int:
@@ -138,6 +172,10 @@ def _advice_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield f"{answer['messages']} messages on {answer['days']} days, {answer['passed']} pass DMARC."
     for blocker in answer["blockers"]:
         yield f"- {printable(blocker['text'])}"
+    for failure in answer["own_failures"][:10]:
+        yield f"- {printable(failure['text'])}"
+    for change in answer["changes"]:
+        yield f"* {printable(change)}"
     for source in answer["sources"][:20]:
         new = " (new)" if source["new"] else ""
         yield printable(

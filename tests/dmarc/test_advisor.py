@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dmarc.advisor import Coverage, advise
+from dmarc.advisor import Coverage, Week, advise, changes
 from dmarc.senders import Sender, SenderKind, SourceTraffic
 from mta.events.instants import DAY
 
@@ -72,3 +72,13 @@ def test_no_report_at_all_is_not_safe():
 def test_a_sender_of_the_last_week_is_new():
     traffic = [(sent(1_000), OWN), (sent(30, failed=30, first_day=UNTIL - 2 * DAY), FORGER)]
     assert [item.new for item in advise("example.com", "none", traffic, ENOUGH, UNTIL).sources] == [False, True]
+
+
+def test_changes_since_last_week_are_told_and_too_little_mail_is_not():
+    good, worse = Week(messages=1000, passed=990, policy="none"), Week(messages=900, passed=700, policy="quarantine")
+    assert changes([], worse, good) == [
+        "The policy went from p=none to p=quarantine.",
+        "The share of mail that passes fell from 99.0% to 77.8%.",
+    ]
+    assert changes([], Week(messages=9, passed=0, policy=None), Week(messages=9, passed=9, policy=None)) == []
+    assert changes([], Week(messages=0, passed=0, policy=None), good)[-1] == "No reports about this week have come."

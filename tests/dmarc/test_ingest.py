@@ -23,6 +23,7 @@ from mta.events.instants import parse_instant
 from mta.events.pseudonym import Keyring
 from mtascope.dmarc_reports import advice_answer
 from mtascope.resources import provider_map, reply_classifier, taxonomy
+from mtascope.settings import Settings
 
 NOW = parse_instant("2026-01-01T00:00:00Z")
 KEYRING = Keyring(b"i" * 32, {1: b"r" * 32})
@@ -245,17 +246,17 @@ class TestAdvice:
 
     def test_volumes_and_coverage_are_those_of_the_reports(self, ingest, store, report, record):
         self.fill(ingest, report, record)
-        answer = advice_answer(store, "Example.COM", 30, self.UNTIL)
+        answer = advice_answer(store, Settings(), "Example.COM", 30, self.UNTIL)
         assert (answer["domain"], answer["policy"]) == ("example.com", "reject")
         assert (answer["messages"], answer["passed"], answer["unknown"]) == (2_280, 2_000, 280)
         assert (answer["days"], answer["reporters"]) == (20, {"google.com": 20, "yahoo.com": 20})
 
     def test_forged_reports_change_no_advice(self, ingest, store, report, record, mail_of):
         self.fill(ingest, report, record)
-        before = advice_answer(store, "example.com", 30, self.UNTIL)
+        before = advice_answer(store, Settings(), "example.com", 30, self.UNTIL)
         forged = report([record(count=10**6, evaluated="<policy_evaluated/>")], report_id="x", begin=1_703_500_000)
         head = "Authentication-Results: mx.ours.example; dmarc=fail\r\n"
         mail = mail_of(("text/xml", "a.xml", forged), headers=head)
         ingest(mail, trusted_authserv_ids=("mx.ours.example",))
         assert store.query("SELECT count(*) FROM dmarc.report WHERE mail_auth = 'fail'") == [(1,)]
-        assert advice_answer(store, "example.com", 30, self.UNTIL) == before
+        assert advice_answer(store, Settings(), "example.com", 30, self.UNTIL) == before

@@ -70,6 +70,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         report=lambda since, until: {"since": since, "until": until},
         dmarc_ingest=lambda paths: {"paths": paths},
         dmarc_advice=lambda domain, days, until: {"domain": domain, "days": days, "until": until},
+        dmarc_posture=lambda domain, selectors: {"domain": domain, "selectors": selectors},
     )
 
 
