@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from dmarc.limits import Limits
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome
+from dmarc.staging import Staging, Trust
+from mta.events.pseudonym import Keyring
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
@@ -29,6 +32,8 @@ _TOKENS = (
     b"Content-Transfer-Encoding: quoted-printable\r\n", b"Feedback-Type: auth-failure\r\n", b"(" * 300,
     b"<count>", b"2025-13-45T99:99:99Z", b"::ffff:0.0.0.0", b"999.1.1.1", b"xn--\xc3\xa9", b"=\r\n", b"=?utf-8?b?",
 )  # fmt: skip
+KEYRING = Keyring(b"i" * 32, {1: b"r" * 32})
+NOW = 1_767_225_600_000_000
 _SLOWEST = 5.0
 """Seconds that one input may take; generous, because machines that test are busy."""
 
@@ -94,6 +99,11 @@ def fixtures() -> list[bytes]:
 
 def check(data: bytes) -> Outcome | None:
     """Every promise about one input; the last outcome."""
+    emitted: list[bytes] = []
+    staging = Staging(KEYRING, Trust(), Limits(), lambda _table, columns: emitted.append(columns))
+    staging.take("fuzz", [data], NOW)
+    staging.flush()
+    assert b"internal-error" not in b"".join(emitted)
     records = messages = 0
     last: Reading | None = None
     for item in read_reports([data]):
