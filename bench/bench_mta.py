@@ -1,13 +1,15 @@
 """How many messages a second go through the bundled MTA, beside Postfix, in one run on one machine.
 
-Run: .venv/bin/python bench/bench_mta.py [--messages N] [--size BYTES] [--workers N] [--rounds N] [--only NAME] [--dkim]
+Run: .venv/bin/python bench/bench_mta.py [--messages N] [--size BYTES] [--workers N] [--rounds N] [--only NAME]
+         [--dkim] [--tls]
 
 smtp-source (20 sessions, connections reused) sends to the MTA, which relays to smtp-sink; all three share the machine's
 cores, everything is on loopback, and both MTAs accept durably (Postfix: one fsync a message; ours: one fdatasync a
 group). `accept` is until the source has its last 250; `end to end` until the sink has its last message. Peers take
 turns (rounds), because a shared machine is never the same twice; the ratio is of the medians. Postfix runs with its
 default limits from a configuration and queue of its own under a temporary directory, and needs root. With `--dkim` both
-sign with one RSA-2048 key: Postfix through OpenDKIM on a unix socket, which is its quicker way.
+sign with one RSA-2048 key: Postfix through OpenDKIM on a unix socket, which is its quicker way. With `--tls` the sink
+is `tls_sink.py`, and both deliver by STARTTLS.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ retry unix - - n - - error
 discard unix - - n - - discard
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
+tlsproxy unix - - n - 0 tlsproxy
 """
 
 
@@ -105,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["mtascope", "postfix"])
     parser.add_argument("--dkim", action="store_true", help="sign with RSA-2048; Postfix through OpenDKIM")
+    parser.add_argument("--tls", action="store_true", help="deliver over TLS")
     parser.add_argument("--settings", default="", help="more lines for the [mta] table, e.g. 'starttls = false'")
     return parser.parse_args()
 
@@ -112,11 +117,7 @@ def _options() -> argparse.Namespace:
 def _measure(peer: Peer, options: argparse.Namespace) -> Rates:
     with tempfile.TemporaryDirectory(prefix="bench-mta-") as folder:
         sink_port = _free_port()
-        as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
-        sink = subprocess.Popen(
-            [_program("smtp-sink"), *as_nobody, "-M", str(options.messages), f"127.0.0.1:{sink_port}", "1000"],
-            stdout=subprocess.DEVNULL,
-        )
+        sink = _start_sink(Path(folder), sink_port, options)
         try:
             with peer(Path(folder), sink_port, options) as port:
                 return _load(port, sink, options)
@@ -124,6 +125,22 @@ def _measure(peer: Peer, options: argparse.Namespace) -> Rates:
             if sink.poll() is None:
                 sink.kill()
             sink.wait()
+
+
+def _start_sink(folder: Path, port: int, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    if not options.tls:
+        as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
+        command = [_program("smtp-sink"), *as_nobody, "-M", str(options.messages), f"127.0.0.1:{port}", "1000"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    pem = folder / "sink.pem"
+    new_key = [*("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")]
+    named = ["-subj", "/CN=sink.example", "-keyout", str(pem), "-out", f"{pem}.certificate"]
+    subprocess.run([*new_key, *named], check=True, capture_output=True)
+    with pem.open("ab") as file:
+        file.write(Path(f"{pem}.certificate").read_bytes())
+    sink = subprocess.Popen([sys.executable, ROOT / "bench/tls_sink.py", str(port), str(options.messages), str(pem)])
+    _await_port(port)
+    return sink
 
 
 def _load(port: int, sink: subprocess.Popen[bytes], options: argparse.Namespace) -> Rates:
@@ -190,8 +207,9 @@ def _dkim_key(folder: Path) -> Path:
 
 @contextmanager
 def _postfix(folder: Path, sink_port: int, options: argparse.Namespace) -> Iterator[int]:
+    tls = "smtp_tls_security_level = encrypt\nsmtp_tls_connection_reuse = yes\n" if options.tls else ""
     if not options.dkim:
-        with _plain_postfix(folder, sink_port) as port:
+        with _plain_postfix(folder, sink_port, tls) as port:
             yield port
         return
     folder.chmod(0o755)
@@ -210,7 +228,7 @@ def _postfix(folder: Path, sink_port: int, options: argparse.Namespace) -> Itera
             if milter.poll() is not None:
                 sys.exit("opendkim did not start")
             time.sleep(0.05)
-        with _plain_postfix(folder, sink_port, f"smtpd_milters = unix:{socket_path}\n") as port:
+        with _plain_postfix(folder, sink_port, f"{tls}smtpd_milters = unix:{socket_path}\n") as port:
             yield port
     finally:
         milter.terminate()
