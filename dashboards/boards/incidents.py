@@ -40,8 +40,8 @@ def _opened() -> stat.Panel:
 def _judged() -> stat.Panel:
     return number(
         "Judged up to, ago",
-        "Does the watch keep up? Time since the last five-minute step that it judged; a step is judged when its mail is "
-        "in.",
+        "Does the watch keep up? Time since the last five-minute step that it judged; a step is judged when its mail "
+        "is in.",
         f"time() - {highest(_here('mtascope_watch_judged_timestamp_seconds'))}",
         unit="s",
         line=thresholds.WATCH,
