@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from tempfile import TemporaryFile
 
@@ -67,25 +68,38 @@ def _read_columns(
     con: duckdb.DuckDBPyConnection, reader: ColumnReader, portions: Sequence[Unread], first: int
 ) -> list[int]:
     """Let the engine read; the numbers of the lines that it passed over."""
-    head = b'{"%b":%%d,%%b' % reader.number.encode()
-    lines = chain.from_iterable(portion.lines for portion in portions)
-    numbered = b"\n".join([head % (number, line[1:]) for number, line in enumerate(lines) if line[:1] == b"{"])
-    fields = ", ".join(f"'{name}': '{sql_type}'" for name, sql_type in reader.fields.items())
-    with _file_of(numbered) as path:
+    lines = list(chain.from_iterable(portion.lines for portion in portions))
+    fields = ", ".join(f'"{name}" {sql_type}' for name, sql_type in reader.fields.items())
+    with _file_of(_numbered(lines)) as path:
         source = (
-            f"read_json('{path}', format = 'newline_delimited', ignore_errors = true, compression = 'none', "
-            f"columns = {{{fields}}})"
+            f"(SELECT n, unnest(record) FROM read_json('{path}', format = 'newline_delimited', ignore_errors = true, "
+            f"compression = 'none', columns = {{'n': 'UINTEGER', 'record': 'STRUCT({fields})'}}) WHERE n IS NOT NULL)"
         )
         con.execute(
             "INSERT INTO clear BY NAME "
             f"SELECT * EXCLUDE n, $first::UINTEGER + n AS record FROM ({reader.events(source)})",
             {"first": first},
         )
+    con.execute("DELETE FROM clear WHERE sure IS NOT TRUE")
     left = con.execute(
         "SELECT range FROM range(?, ?) WHERE range NOT IN (SELECT record FROM clear) ORDER BY 1",
         [first, first + _size(portions)],
     ).fetchall()
     return [number - first for (number,) in left]
+
+
+def _numbered(lines: Sequence[bytes]) -> bytes:
+    """JSON lines of `n`, the number of a line, and `record`, which is the line as it is."""
+    pieces = [b""] * (2 * len(lines) + 1)
+    pieces[:-1:2] = _heads(-(-len(lines) // 4096) * 4096)[: len(lines)]
+    pieces[1::2] = lines
+    pieces[-1] = b"}\n"
+    return b"".join(pieces)[2:]
+
+
+@lru_cache(maxsize=4)
+def _heads(count: int) -> list[bytes]:
+    return [b'}\n{"n":%d,"record":' % number for number in range(count)]
 
 
 def _read_rest(portions: Sequence[Unread], left: Sequence[int]) -> Iterator[tuple[int, Outcome]]:

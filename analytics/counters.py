@@ -102,15 +102,16 @@ def _latency_parts() -> list[str]:
 
 def _count_latency(con: duckdb.DuckDBPyConnection, relation: str, label: str) -> None:
     """Cumulative classic buckets of (delivery time - injection time), for deliveries whose injection is known."""
-    seconds = "greatest(0, epoch_us(time) - epoch_us(created)) / 1e6"
-    parts = [f"(seconds <= {bound:g})::INT::DOUBLE" for bound in LATENCY_BUCKETS] + ["1::DOUBLE", "seconds"]
-    named = ", ".join(
-        f"{{'part': '{name}', 'value': {sql}}}" for name, sql in zip(_latency_parts(), parts, strict=True)
+    counts = ", ".join(
+        f"{{'part': '{bound:g}', 'value': (count(*) FILTER (seconds <= {bound:g}))::DOUBLE}}"
+        for bound in LATENCY_BUCKETS
     )
+    whole = "{'part': '+Inf', 'value': count(*)::DOUBLE}, {'part': 'sum', 'value': sum(seconds)}"
     known = (
-        f"SELECT {label} AS label, {seconds} AS seconds FROM {relation} WHERE type = 'delivery' AND created IS NOT NULL"
+        f"SELECT {label} AS label, greatest(0, epoch_us(time) - epoch_us(created)) / 1e6 AS seconds "
+        f"FROM {relation} WHERE type = 'delivery' AND created IS NOT NULL"
     )
     con.execute(
-        f"{_UPSERT} SELECT 'mtascope_delivery_latency_seconds/' || p.part, to_json([label])::VARCHAR, sum(p.value) "
-        f"FROM (SELECT label, unnest([{named}]) AS p FROM ({known})) GROUP BY ALL {_ON_CONFLICT}"
+        f"{_UPSERT} SELECT 'mtascope_delivery_latency_seconds/' || p.part, to_json([label])::VARCHAR, p.value "
+        f"FROM (SELECT label, unnest([{counts}, {whole}]) AS p FROM ({known}) GROUP BY label) {_ON_CONFLICT}"
     )

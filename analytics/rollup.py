@@ -10,10 +10,12 @@ the tests do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS, ROLLED, Facet
+from analytics.recipients import COLUMNS
 
 __all__ = [
     "COUNTED_EVENTS",
@@ -23,6 +25,7 @@ __all__ = [
     "ROLLED",
     "Measure",
     "compaction",
+    "condensed",
     "contributions",
     "create_rollup_table",
     "moments",
@@ -133,6 +136,16 @@ COUNTED_EVENTS = " OR ".join(f"({measure.of_event})" for measure in MEASURES if 
 """SQL over an event row: some measure counts it."""
 
 
+_COUNTED_BY = " ".join(
+    (
+        *PROFILE.values(),
+        *(measure.event_at for measure in MEASURES if measure.event_at is not None),
+        *(DIMENSIONS[name].of_recipient for name in ROLLED),
+    )
+)
+"""Every expression over a flat row that decides which figures it adds to."""
+
+
 def create_rollup_table() -> str:
     """DDL of `rollup`."""
     dimensions = ", ".join(f"{name} VARCHAR NOT NULL" for name in ROLLED)
@@ -177,6 +190,21 @@ def contributions(recipients: str | None, events: str | None, dimensions: Sequen
     if events is not None:
         selects.extend(_of_events(events, dimensions))
     return " UNION ALL ".join(selects)
+
+
+def condensed(recipients: str) -> str:
+    """SELECT of flat rows that add the same as `recipients` do, by `ROLLED` dimensions only: few instead of many.
+
+    They know only what a profile and a bucket need; instants are cut to the bucket, and `n` is the sum of the weights.
+    """
+    columns = ", ".join(
+        f"time_bucket(INTERVAL '{BUCKET}', {column.name}) AS {column.name}"
+        if column.sql_type == "TIMESTAMP"
+        else column.name
+        for column in COLUMNS
+        if re.search(rf"\b{column.name}\b", _COUNTED_BY)
+    )
+    return f"SELECT sum(n)::BIGINT AS n, {columns} FROM {recipients} GROUP BY ALL HAVING sum(n) <> 0"
 
 
 def summed(select: str, dimensions: Sequence[str] = ROLLED) -> str:

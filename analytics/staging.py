@@ -32,13 +32,13 @@ ATTEMPTS = ", ".join(f"'{one}'" for one in EventType if one.is_attempt)
 def create_clear(con: duckdb.DuckDBPyConnection) -> None:
     """Make `clear`, empty."""
     columns = ", ".join(f"{name} {sql_type}" for name, sql_type in COLUMNS.items())
-    con.execute(f"CREATE OR REPLACE TEMP TABLE clear (record UINTEGER NOT NULL, {columns})")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE clear (record UINTEGER NOT NULL, sure BOOLEAN, {columns})")
 
 
 def tell(con: duckdb.DuckDBPyConnection, records: Iterable[tuple[int, tuple[Event, ...]]]) -> None:
     """Put the events of these numbered records into `clear`."""
     appender = con.appender("clear")
-    appender.append_rows((number, *row(event)) for number, events in records for event in events)
+    appender.append_rows((number, True, *row(event)) for number, events in records for event in events)
     appender.flush()
 
 
@@ -88,7 +88,7 @@ def key(con: duckdb.DuckDBPyConnection, keyring: Keyring, table: str) -> int:
             LEFT JOIN odd_address o ON o.written = original_recipient
             LEFT JOIN odd_address s ON s.written = sender
         ), pseudonymous AS (
-            SELECT * EXCLUDE (mailbox, mailbox_about, original_recipient, recipient, sender), {unit} AS unit_id,
+            SELECT * EXCLUDE (sure, mailbox, mailbox_about, original_recipient, recipient, sender), {unit} AS unit_id,
                    {message} AS message_key,
                    CASE WHEN about <> '' AND (type <> 'complaint' OR original_recipient <> '') THEN {person} END
                        AS recipient_hash

@@ -19,8 +19,6 @@ from mta.events.intake import ColumnReader
 
 __all__ = ["COLUMN_READER"]
 
-_LINE_NUMBER = "mtascope:n"
-
 _TEXTS = (
     "type", "id", "sender", "recipient", "queue", "event_time", "created_time", "egress_pool", "egress_source",
     "delivery_protocol", "reception_protocol", "nodeid", "tls_protocol_version",
@@ -29,7 +27,6 @@ _OBJECTS = ("response", "peer_address", "source_address", "meta", "headers")
 _NUMBERS = ("size", "timestamp", "created", "num_attempts")
 
 _FIELDS: Mapping[str, str] = {
-    _LINE_NUMBER: "UINTEGER",
     **dict.fromkeys(_TEXTS, "VARCHAR"),
     **dict.fromkeys((*_OBJECTS, *_NUMBERS), "JSON"),
 }
@@ -117,7 +114,7 @@ _SAID = f"['$.content', '$.command', '$.code', {_STATUS}]"
 _IDS = """['$."Message-ID"', '$."Message-Id"', '$."message-id"']"""
 
 _LOOKED_INTO = f"""
-    SELECT * EXCLUDE (type, "{_LINE_NUMBER}"), type AS kind, "{_LINE_NUMBER}" AS n,
+    SELECT * EXCLUDE type, type AS kind,
            split_part(queue, '!', 1) AS scheduled,
            json_extract_string(response, {_SAID}) AS said, json_type(response, {_SAID}) AS said_types,
            json_extract_string(peer_address, ['$.name', '$.addr']) AS peer,
@@ -182,17 +179,21 @@ _PLAIN = " AND ".join(
 
 
 def _events(relation: str) -> str:
-    """SELECT of the events that the plain records of `relation` tell."""
+    """SELECT of what the records of `relation` tell, and whether each is plain.
+
+    A filter in the place of `sure` would be evaluated below the projections, and all that it needs a second time.
+    """
     return f"""
     WITH looked_into AS ({_LOOKED_INTO.format(relation=relation)}), worked_out AS ({_WORKED_OUT})
-    SELECT n, {_case("kind", _TYPES)} AS type, time, nodeid AS node,
+    SELECT n, {_PLAIN} AS sure, {_case("kind", _TYPES)} AS type, time, nodeid AS node,
            CASE WHEN ours THEN 'mtascope' ELSE 'kumomta' END AS mta, id AS queue_id, recipient, 0 AS ordinal,
-           created_at AS created, CASE WHEN attempted THEN attempts + 1 END AS attempt,
+           created_at AS created, CASE WHEN attempted AND attempts >= 0 THEN attempts + 1 END AS attempt,
            CASE WHEN {_own_text(4)} IN ('inbound', 'internal') THEN metas[4] ELSE 'outbound' END AS direction,
            CASE WHEN kind = 'Expiration' OR (failed AND starts_with(content, '{_LOCAL}')) THEN 'local' ELSE 'remote' END
                AS origin,
            sender, CASE WHEN starts_with(written_id, '<') THEN written_id[2:-2] ELSE written_id END AS message_id,
-           nullif(bytes, 0) AS size, said[3]::USMALLINT AS code, enhanced, content AS text,
+           CASE WHEN bytes > 0 THEN bytes END AS size, TRY_CAST(said[3] AS USMALLINT) AS code, enhanced,
+           content AS text,
            {_case("upper(split_part(command, ' ', 1))", _PHASES, "'unknown'")} AS phase,
            nullif(rtrim(peer[1], '.'), '') AS peer_host, nullif(peer_ip, '') AS peer_ip,
            nullif(egress_source, '') AS source, nullif(source_ip, '') AS source_ip,
@@ -201,9 +202,9 @@ def _events(relation: str) -> str:
            coalesce(CASE WHEN contains(scope, ':') THEN nullif(split_part(scope, ':', 1), '') END, {_own_text(2)})
                AS campaign,
            nullif(tls_protocol_version, '') AS tls_version
-    FROM worked_out WHERE {_PLAIN}
+    FROM worked_out
     """
 
 
-COLUMN_READER = ColumnReader(_FIELDS, _LINE_NUMBER, _events)
+COLUMN_READER = ColumnReader(_FIELDS, _events)
 """Reads the everyday records of KumoMTA's log, and of the bundled MTA's."""

@@ -55,14 +55,12 @@ Outcome = tuple[Event, ...] | Quarantined | str
 class ColumnReader:
     """How SQL reads the everyday records of a dialect of JSON lines, many at once.
 
-    `fields` are the keys of a record and the types as which to read them; `number` is one more key, under which each
-    line carries its number in the batch. `events` makes, of the name of a relation of those fields, a SELECT of events
-    (`mta.events.rows.COLUMNS`, those that are not NULL) and `n`, the line's number, leaving out every line that it is
-    not sure about.
+    `fields` are the keys of a record and the types as which to read them. `events` makes, of a relation of those fields
+    and `n`, the line's number, a SELECT of events (`mta.events.rows.COLUMNS`, those that are not NULL), `n`, and
+    `sure`: what it says of a line counts only if that is true.
     """
 
     fields: Mapping[str, str]
-    number: str
     events: Callable[[str], str]
 
 
