@@ -18,6 +18,8 @@ _LEAST_SHARE = 0.5
 """A value that carries less of the excess explains too little."""
 _LEAST_LIFT = 1.2
 """A value whose share of the excess is not this many times its share of the mail merely carries the mail."""
+_CERTAIN = 5.0
+"""Nats by which the excess must speak for the value rather than for mail at random: there are many values to choose."""
 _PSEUDO_MAILS = 50.0
 """Mails for which the rate of the whole counts in the rate of a value before."""
 
@@ -51,6 +53,15 @@ class Cause:
             return 0.0
         return self.share * math.log(self.share / self.mail_share)
 
+    @property
+    def certainty(self) -> float:
+        """How much likelier this share of the excess is if the value is the cause than by chance, in nats."""
+        if self.share <= self.mail_share or self.mail_share <= 0.0:
+            return 0.0
+        total = self.excess / self.share
+        rest = (1 - self.share) * math.log((1 - self.share) / (1 - self.mail_share)) if self.share < 1.0 else 0.0
+        return total * (self.information + rest)
+
 
 def rank_causes(tallies: Iterable[Tally], limit: int = 5) -> list[Cause]:
     """The values that explain the excess, the best first: at most one of each dimension, none if nothing stands out.
@@ -69,7 +80,10 @@ def explaining(tallies: Iterable[Tally]) -> list[Cause]:
     return [
         cause
         for cause in shares(tallies)
-        if cause.value and cause.share >= _LEAST_SHARE and cause.share >= _LEAST_LIFT * cause.mail_share
+        if cause.value
+        and cause.share >= _LEAST_SHARE
+        and cause.share >= _LEAST_LIFT * cause.mail_share
+        and cause.certainty >= _CERTAIN
     ]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from mta.events.instants import DAY, MINUTE
+from mta.events.instants import DAY, HOUR, MINUTE
 
 __all__ = [
     "KEPT",
@@ -24,6 +24,7 @@ __all__ = [
     "count_outcomes",
     "fill",
     "read",
+    "read_past",
     "tidy",
 ]
 
@@ -109,6 +110,22 @@ def read(
         + summed("step >= make_timestamp($since) AND step < make_timestamp($until) AND list_contains($of, dimension)")
         + ") ORDER BY ALL",
         {"since": max(0, since), "until": max(0, until), "of": list(dimensions)},
+    ).fetchall()
+    return [StepCount(*row) for row in rows]
+
+
+def read_past(con: duckdb.DuckDBPyConnection, since: int, until: int, fine: int) -> list[StepCount]:
+    """The counts of whole hours in [`since`, `until`): every `fine`-th by steps, the others as one count an hour."""
+    names = ", ".join(MEASURES)
+    sums = ", ".join(f"sum({name})::BIGINT" for name in MEASURES)
+    at = (
+        f"CASE WHEN epoch_us(step) // {HOUR} % $fine = 0 THEN epoch_us(step) ELSE epoch_us(step) // {HOUR} * {HOUR} END"
+    )
+    rows = con.execute(
+        f"SELECT {at} AS moment, provider, dimension, value, {sums} FROM (SELECT step, provider, dimension, value, "
+        f"{names} FROM step_count WHERE step >= make_timestamp($since) AND step < make_timestamp($until)) "
+        "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        {"since": max(0, since) // HOUR * HOUR, "until": max(0, until) // HOUR * HOUR, "fine": fine},
     ).fetchall()
     return [StepCount(*row) for row in rows]
 

@@ -12,7 +12,7 @@ from analytics import steps
 from analytics.incidents.casebook import Casebook
 from analytics.incidents.findings import StoredEvidence
 from analytics.incidents.incident import Incident
-from analytics.incidents.signals import Signals
+from analytics.incidents.signals import FINE, Signals
 from analytics.spikes import SpikeSettings
 from analytics.steps import STEP
 from analytics.store import Store
@@ -44,7 +44,7 @@ def replay(
     signals, book = Signals(settings), Casebook(StoredEvidence(store), groups)
     con = store.cursor()
     try:
-        signals.teach(steps.read(con, begin - HISTORY, begin))
+        signals.teach(steps.read_past(con, begin - HISTORY, begin, FINE))
         counts = steps.read(con, begin, end)
     finally:
         con.close()

@@ -18,12 +18,12 @@ from analytics.spikes import STEP_SECONDS, Change, ChangeKind, SpikeDetector, Sp
 from analytics.steps import STEP, StepCount
 from mta.events.instants import HOUR
 
-__all__ = ["SignalChange", "Signals"]
+__all__ = ["FINE", "SignalChange", "Signals"]
 
 _DAY_STEPS = 86_400 // STEP_SECONDS
 _HOUR_STEPS = 3_600 // STEP_SECONDS
-_THOROUGH = 4
-"""Of the hours of a long past, every fourth is learnt with its scatter: that is what costs time."""
+FINE = 6
+"""Of the hours of a long past, every sixth is learnt step by step, with its scatter: that is what costs time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Signals:
         return changes
 
     def teach(self, counts: Iterable[StepCount]) -> None:
-        """Learn a past, in order of steps, without judging it."""
+        """Learn a past, in order, without judging it: as `steps.read_past` gives it with `FINE`."""
         for hour, of_hour in groupby(counts, key=lambda one: one.step // HOUR):
             series: dict[str, list[StepCount]] = {}
             for one in self._watched(list(of_hour)):
@@ -110,15 +110,18 @@ class Signals:
                     continue
             yield one
 
-    def _measured(self, name: str, number: int, one: StepCount) -> Iterator[tuple[Kind, int, int]]:
-        """What each kind counts of a step. Complaints come hours after the mail: they are of the mean of a day."""
+    def _measured(self, name: str, number: int, one: StepCount, width: int = 1) -> Iterator[tuple[Kind, int, int]]:
+        """What each kind counts of a step, or of `width` of them together.
+
+        Complaints come hours after the mail: they are of the mean of a day.
+        """
         day = self._days.setdefault(name, _RunningDay())
         day.add(number, one.delivered, one.complained)
         for kind, spike in SPIKES.items():
             if kind is not Kind.COMPLAINTS:
                 yield kind, spike.counted(one), spike.bad(one)
             elif day.complained:
-                yield kind, max(one.complained, day.mean()), one.complained
+                yield kind, max(one.complained, width * day.mean()), one.complained
 
     def _observe(self, kind: Kind, name: str, number: int, counted: int, bad: int) -> list[SignalChange]:
         tier = 0 if name.endswith("\t\t") else 1
@@ -127,13 +130,14 @@ class Signals:
 
     def _teach(self, name: str, hour: int, steps: list[StepCount]) -> None:
         measured: dict[Kind, list[tuple[int, int, int]]] = {}
+        width = 1 if hour % FINE == 0 else _HOUR_STEPS
         for one in steps:
             number = one.step // STEP
-            for kind, counted, bad in self._measured(name, number, one):
+            for kind, counted, bad in self._measured(name, number, one, width):
                 measured.setdefault(kind, []).append((number, counted, bad))
         tier = 1 if steps[0].dimension else 0
         for kind, taught in measured.items():
-            self._detectors[kind].teach(name, hour, taught, tier, thorough=hour % _THOROUGH == 0)
+            self._detectors[kind].teach(name, hour, taught, tier, thorough=hour % FINE == 0)
 
 
 class _RunningDay:

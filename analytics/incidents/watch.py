@@ -30,7 +30,7 @@ from analytics.incidents.kinds import SPIKES
 from analytics.incidents.nets import Nets, present, sample_backlog
 from analytics.incidents.replay import HISTORY, WARM_UP
 from analytics.incidents.settings import WatchSettings
-from analytics.incidents.signals import SignalChange, Signals
+from analytics.incidents.signals import FINE, SignalChange, Signals
 from analytics.spikes import ChangeKind
 from analytics.steps import STEP
 from analytics.store import Store
@@ -180,7 +180,7 @@ class Watch:
         end = complete if newest is None else min(complete, newest + STEP)
         self._judged_to = complete if newest is None else max(0, end - WARM_UP)
         self._saved_to = 0
-        self._signals.teach(steps.read(con, self._judged_to - HISTORY, self._judged_to))
+        self._signals.teach(steps.read_past(con, self._judged_to - HISTORY, self._judged_to, FINE))
 
     def _oldest(self, con: duckdb.DuckDBPyConnection) -> int:
         oldest = con.execute("SELECT epoch_us(min(step)) FROM step_count").fetchall()[0][0]
@@ -239,7 +239,7 @@ class Watch:
     def _relearn(self, con: duckdb.DuckDBPyConnection) -> None:
         judged = self._judged_to
         self._signals = Signals(self._settings.spikes, self._settings.most_series)
-        self._signals.teach(steps.read(con, judged - HISTORY, judged))
+        self._signals.teach(steps.read_past(con, judged - HISTORY, judged, FINE))
         self._known_since = self._oldest(con)
 
     def _news(self, page: Page, at: int) -> list[tuple[ChangeKind, Incident]]:

@@ -112,11 +112,15 @@ class Expectation:
 
 @dataclass(slots=True)
 class Block:
-    """An hour of steps that waits to be learnt: (step, sent, bounced, expected bounces) each."""
+    """An hour of steps that waits to be learnt: (step, sent, bounced, expected bounces) each.
+
+    `width` says how many steps the entries stand for, where they are not one each.
+    """
 
     hour: int
     expectation: Expectation
     steps: list[tuple[int, int, int, float]]
+    width: int = 0
 
     def restate(self, step: int, sent: int, bounced: int) -> None:
         """Replace the counts of one step, before they are learnt."""
@@ -196,7 +200,7 @@ class Baseline:
             self._volume[place] = sent if usual is None else usual + 0.3 * (min(sent, 3 * usual + 10) - usual)
         if sent == 0:
             return
-        usual_sent = (usual or 0.0) * len(block.steps) / STEPS_PER_HOUR
+        usual_sent = (usual or 0.0) * (block.width or len(block.steps)) / STEPS_PER_HOUR
         expected = sum(step[3] for step in block.steps)
         # A count far off is cut: what is no incident by our rules shall not bend the baseline either.
         bounced = min(float(sum(step[2] for step in block.steps)), 3 * expected + 5)

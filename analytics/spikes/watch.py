@@ -155,10 +155,14 @@ class Watch:
         return None
 
     def teach(self, hour: int, steps: Sequence[tuple[int, int, int]], *, thorough: bool) -> None:
-        """Learn a past hour, (step, sent, bounced) each, without judging it: what is told of it is history."""
+        """Learn a past hour, (step, sent, bounced) each, without judging it.
+
+        An hour whose scatter is not learnt may be one entry for all its steps.
+        """
         expectation = self._expectation = self.baseline.expect(hour)
         counted = [(step, sent, bounced, sent * expectation.rate) for step, sent, bounced in steps]
-        self.baseline.learn(Block(hour, expectation, counted), thorough=thorough)
+        width = 0 if thorough else STEPS_PER_HOUR
+        self.baseline.learn(Block(hour, expectation, counted, width), thorough=thorough)
         self._step = steps[-1][0]
 
     def restate(self, step: int, sent: int, bounced: int) -> None:

@@ -27,17 +27,32 @@ _DEFAULT_DATA = Path("var") / "demo"
 @click.option("--rate", type=click.FloatRange(0.1, 2000), default=50.0, show_default=True, help="Mails a second.")
 @click.option("--scenario", type=click.Choice(scenario_names()), default="steady", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same mail and replies.")
+@click.option(
+    "--speed", type=click.FloatRange(1, 600), default=1.0, show_default=True, help="Minutes that pass in a minute."
+)
+@click.option("--history/--no-history", default=True, show_default=True, help="Four weeks came before.")
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="MTA processes.")
 @click.option(
     "--data", "data_dir", type=click.Path(file_okay=False), default=None, help="Default: var/demo, made anew."
 )
 @json_option
-def command(
-    duration: int | None, rate: float, scenario: str, seed: int, workers: int, data_dir: str | None, *, as_json: bool
+def command(  # noqa: PLR0913
+    duration: int | None,
+    rate: float,
+    scenario: str,
+    seed: int,
+    speed: float,
+    workers: int,
+    data_dir: str | None,
+    *,
+    history: bool,
+    as_json: bool,
 ) -> int:
     """Run the whole suite on simulated mailbox providers and seeded traffic, with real SMTP on loopback.
 
-    Example: mtascope demo --for 30s --rate 200 --scenario gmail-defers
+    With --speed 60 an hour of the suite's time passes in a minute: incidents open while you watch.
+
+    Example: mtascope demo --for 90s --speed 60 --scenario gmail-defers
     """
     plan = DemoPlan(
         data=_folder(data_dir),
@@ -46,6 +61,8 @@ def command(
         scenario=scenario,
         seed=seed,
         workers=workers,
+        speed=speed,
+        history=history,
     )
     summary = asyncio.run(_run(plan))
     if as_json:
@@ -90,7 +107,8 @@ async def _run(plan: DemoPlan) -> dict[str, Any]:
 
 def _welcome(demo: Demo, plan: DemoPlan) -> None:
     until = f"for {plan.seconds:g} s" if plan.seconds else "until Ctrl-C"
-    say(f"mtascope demo: {plan.rate:g} mails/s, scenario {plan.scenario}, {until}")
+    pace = f", {plan.speed:g} times as fast as life" if plan.speed > 1 else ""
+    say(f"mtascope demo: {plan.rate:g} mails/s, scenario {plan.scenario}, {until}{pace}")
     say("")
     say(f"  page     {demo.urls['page']}        rates per provider, live")
     say(f"  api      {demo.urls['api']}      the same as JSON: /rates, /reasons, /status")

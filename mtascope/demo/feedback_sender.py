@@ -56,7 +56,7 @@ class FeedbackSender:
         counts.pending += 1
         self._number += 1
         pause = _SHORTEST + draw(mail.token, kind, "delay") * (_LONGEST - _SHORTEST)
-        heapq.heappush(self._queue, (mail.at + pause * self._delay, self._number, kind, mail))
+        heapq.heappush(self._queue, (self._clock() + pause * self._delay, self._number, kind, mail))
         self._woken.set()
 
     def counts(self, provider: str) -> dict[str, dict[str, int]]:

@@ -21,6 +21,7 @@ from typing import Any, Self
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 from pydantic import BaseModel, ConfigDict, Field
 
+from mta.events.instants import SECOND
 from mtascope.demo.campaigns import load_campaigns
 from mtascope.demo.certificate import server_context
 from mtascope.demo.feedback_sender import FeedbackSender
@@ -29,6 +30,7 @@ from mtascope.demo.provider import Provider, Stage
 from mtascope.demo.providers import Profile, load_profiles, routes
 from mtascope.demo.report_file import keep_writing, write_report
 from mtascope.demo.scenario import Phase, load_scenario
+from mtascope.settings import ClockSettings
 
 __all__ = ["Fleet", "ProviderSettings", "main", "run"]
 
@@ -50,6 +52,8 @@ class ProviderSettings(BaseModel):
     feedback_host: str = "127.0.0.1"
     feedback_port: int | None = None
     """Where complaints and late bounces are sent: the MTA's listener; None to send none."""
+    clock: ClockSettings = Field(default_factory=ClockSettings)
+    """What providers write as the time; how long things take is not scaled."""
     latency: float = Field(default=1.0, ge=0)
     """Factor on the time that providers take to answer, and to return reports."""
 
@@ -85,7 +89,7 @@ class Fleet:
             seed=self.settings.seed,
             scenario=self._scenario,
             now=self._active_phases,
-            clock=self._clock,
+            clock=lambda: self.settings.clock() / SECOND if self.settings.clock.speed > 1 else self._clock(),
             pools=load_campaigns().pools,
             feedback=self._sender.report if self._sender else None,
         )

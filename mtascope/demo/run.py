@@ -19,13 +19,20 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from analytics.steps import STEP
+from mta.events.instants import SECOND, format_instant
+from mtascope.demo.campaigns import load_campaigns
+from mtascope.demo.history import habits, write_history
 from mtascope.demo.log_counts import LogCounts, count_log
 from mtascope.demo.provider_server import ProviderSettings
+from mtascope.demo.providers import load_profiles
 from mtascope.demo.report_file import read_report, write_report
 from mtascope.demo.summary import summarise
 from mtascope.demo.traffic import TrafficSettings
+from mtascope.opened_store import open_store
 from mtascope.processes import Child, until
-from mtascope.settings import Settings
+from mtascope.resources import reply_classifier, taxonomy
+from mtascope.settings import ClockSettings, Settings
 from mtascope.suite import Suite, free_port
 
 __all__ = ["Demo", "DemoPlan"]
@@ -37,7 +44,10 @@ _SETTLE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What to run: mails a second, for how long (None: until told), which scenario, from which seed, kept where."""
+    """What to run: mails a second, for how long (None: until told), which scenario, from which seed, kept where.
+
+    `speed` says how much faster than life the suite's clock runs, `history` whether four weeks came before.
+    """
 
     data: Path
     rate: float = 50.0
@@ -45,6 +55,8 @@ class DemoPlan:
     scenario: str = "steady"
     seed: int = 1
     workers: int = 1
+    speed: float = 1.0
+    history: bool = True
 
 
 class Demo:
@@ -52,6 +64,7 @@ class Demo:
 
     def __init__(self, plan: DemoPlan) -> None:
         self.plan = plan
+        self._clock = ClockSettings(speed=plan.speed, origin=time.time_ns() // 1000)
         self._smtp_port = free_port(2525)
         http_port = free_port(8080)
         self._ports = {"http": http_port, "metrics": free_port(2000, taken=(http_port,))}
@@ -70,7 +83,11 @@ class Demo:
         self._tell(
             "providers",
             ProviderSettings(
-                seed=plan.seed, scenario=plan.scenario, seconds=plan.seconds, feedback_port=self._smtp_port
+                seed=plan.seed,
+                scenario=plan.scenario,
+                seconds=plan.seconds,
+                feedback_port=self._smtp_port,
+                clock=self._clock,
             ),
         )
         self._tasks.append(asyncio.create_task(self.providers.run()))
@@ -79,6 +96,8 @@ class Demo:
         config = plan.data / "settings.json"
         settings = self._settings(read_report(ready)["routes"])
         config.write_bytes(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+        if plan.history:
+            await asyncio.to_thread(self._write_history, settings)
         self.suite = Suite(settings, config, workers=plan.workers)
         await self.suite.start()
         self.urls = (await self.suite.ask("/v1/status"))["urls"]
@@ -122,6 +141,7 @@ class Demo:
         status = await suite.ask("/v1/status")
         rates = await suite.ask("/v1/rates", {"by": "provider"})
         total = await suite.ask("/v1/rates", {"by": ""})
+        incidents = await suite.ask("/v1/incidents", {"since": format_instant(self._clock.origin)})
         page = await asyncio.to_thread(_fetch, self.urls["metrics"])
         await suite.stop()
         return summarise(
@@ -131,6 +151,7 @@ class Demo:
             status=status,
             rates=rates,
             total=total[0],
+            incidents=incidents,
             page=page,
             urls=self.urls,
             restarts={child.name: child.restarts for child in (*suite.mtas, suite.owner)},
@@ -157,8 +178,16 @@ class Demo:
         status = await suite.ask("/v1/status")
         return bool(status["store"].get("events", 0) >= log.distinct and status["store"]["identity_holds"])
 
+    def _write_history(self, settings: Settings) -> None:
+        """The watch's past, in the store before its owner opens it."""
+        a_step = self.plan.rate * STEP / SECOND / self.plan.speed
+        past = habits(load_profiles(), load_campaigns(), a_step, reply_classifier(), taxonomy())
+        with open_store(settings) as store, store.writing() as con:
+            write_history(con, past, self._clock.origin, self.plan.seed)
+
     def _settings(self, routes: list[dict[str, Any]]) -> Settings:
         """Seconds where a real MTA has minutes, so that retries and expiries can be watched."""
+        speed = self.plan.speed
         return Settings.model_validate(
             {
                 "data": self.plan.data,
@@ -168,14 +197,18 @@ class Demo:
                     "reuse_port": self.plan.workers > 1,
                     "feedback_domains": FEEDBACK_DOMAINS,
                     "routes": routes,
-                    "retry_interval": 3,
-                    "max_retry_interval": 20,
-                    "max_age": 90,
+                    # The simulated providers slow us down often enough to be seen; real caution would stop the show.
+                    "shaping_defaults": False,
+                    "retry_interval": 3 * speed,
+                    "max_retry_interval": 20 * speed,
+                    "max_age": 90 * speed,
                     "connect_timeout": 5,
                     "reply_timeout": 20,
                     "log_flush_interval": 0.25,
-                    "log_segment_duration": 30,
+                    "log_segment_duration": 30 * speed,
                 },
+                "clock": self._clock.model_dump(),
+                "incidents": {"grace_s": 2 * speed, "patience_s": max(120, 4 * speed), "save_every_h": 24},
                 "collector": {"poll_interval_s": 0.2, "batch_age_s": 0.5},
                 # Nothing here is anybody's mail.
                 "http": {

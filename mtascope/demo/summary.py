@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.alerting.words import details, sentence
 from mtascope.demo.log_counts import LogCounts
 from mtascope.demo.reckoning import reckon
 
@@ -23,6 +24,7 @@ def summarise(  # noqa: PLR0913
     status: Mapping[str, Any],
     rates: Sequence[Mapping[str, Any]],
     total: Mapping[str, Any],
+    incidents: Sequence[Mapping[str, Any]] = (),
     page: str,
     urls: Mapping[str, str],
     restarts: Mapping[str, int],
@@ -53,6 +55,7 @@ def summarise(  # noqa: PLR0913
             row["provider"]: {name: row[name] for name in ("injected", "delivered", "bounced", "deferred")}
             for row in rates
         },
+        "incidents": list(incidents),
         "urls": dict(urls),
     }
 
@@ -80,5 +83,7 @@ def describe(summary: Mapping[str, Any]) -> str:
         if line["because"]:
             lines.append(f"           {line['because']}")
     lines.append("")
+    for row in summary["incidents"]:
+        lines += [f"  incident {sentence(row)}", *(f"           {line}" for line in details(row))]
     lines.append("the counting identity holds" if summary["identity_holds"] else "THE COUNTS DO NOT AGREE")
     return "\n".join(lines)
