@@ -216,7 +216,7 @@ class Loader:
             + condensed(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})")
         )
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
-        con.execute(f"INSERT INTO rollup ({columns}) {summed(difference)}")
+        con.execute(f"INSERT INTO rollup ({columns}) {summed(contributions('difference', None))}")
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
         con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
 
