@@ -8,7 +8,7 @@ from __future__ import annotations
 from analytics.enrich import Enricher
 from analytics.store import Store
 from mtascope.keys import load_keyring
-from mtascope.resources import provider_map, reply_classifier, taxonomy
+from mtascope.resources import classifier_of, provider_map, taxonomy
 from mtascope.settings import Settings
 
 __all__ = ["open_store"]
@@ -22,7 +22,7 @@ def open_store(settings: Settings) -> Store:
         load_keyring(folder.keys),
         provider_map(),
         taxonomy(),
-        reply_classifier(),
+        classifier_of(settings.classify),
         own_networks=settings.store.own_networks,
     )
     return Store(folder.store, enricher, settings.store, settings.clock)

@@ -5,16 +5,29 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from mta.events.classifier import ReplyClassifier
+from mta.events.errors import SettingsError
 from mta.events.mail.bounce_phrases import BouncePhrases
 from mta.events.provider import ProviderMap
 from mta.events.taxonomy import Taxonomy
+from mtascope.settings import ClassifySettings
 
-__all__ = ["bounce_groups", "bounce_phrases", "provider_map", "reply_classifier", "reply_rule_files", "taxonomy"]
+__all__ = [
+    "bounce_groups",
+    "bounce_phrases",
+    "classifier_of",
+    "provider_map",
+    "reply_classifier",
+    "reply_rule_files",
+    "taxonomy",
+]
 
+_LOG = logging.getLogger(__name__)
 _DATA = files("mta.events") / "data"
 
 
@@ -40,6 +53,32 @@ def reply_rule_files() -> dict[str, bytes]:
 def reply_classifier() -> ReplyClassifier:
     """The shipped rules, compiled; takes a moment the first time."""
     return ReplyClassifier.from_toml(taxonomy(), *reply_rule_files().values())
+
+
+def classifier_of(settings: ClassifySettings) -> ReplyClassifier:
+    """The shipped rules, and an operator's behind them, ours or KumoMTA's. SettingsError names a wrong one."""
+    return _classifier(settings.rules, tuple(settings.classes.items()))
+
+
+@cache
+def _classifier(rules: tuple[Path, ...], classes: tuple[tuple[str, str], ...]) -> ReplyClassifier:
+    if not rules:
+        return reply_classifier()
+    from mta.events.pattern_rules import PatternRules, is_pattern_file
+
+    files = [_operators_file(path) for path in rules]
+    patterns = PatternRules([data for data in files if is_pattern_file(data)], taxonomy(), dict(classes))
+    for name in patterns.unmapped:
+        _LOG.warning("the class %s of a rule file means nothing here: name its meaning in [classify.classes]", name)
+    own = [data for data in files if not is_pattern_file(data)]
+    return ReplyClassifier.from_toml(taxonomy(), *reply_rule_files().values(), *own, patterns=patterns)
+
+
+def _operators_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", where=f"classify.rules {path}") from error
 
 
 @cache

@@ -9,6 +9,7 @@ data = "/var/lib/mtascope"
 [dmarc]       # dmarc/settings.py
 [store]       # analytics/settings.py
 [http]        # exporter/settings.py
+[classify]    # rules for replies
 [incidents]   # analytics/incidents/settings.py
 [alerting]    # exporter/alerting/settings.py
 [clock]       # here: scaled time, for demonstrations
@@ -81,6 +82,17 @@ class ClockSettings(BaseModel):
         return now if self.speed == 1.0 else scaled(now, self.origin, self.speed)
 
 
+class ClassifySettings(BaseModel):
+    """`[classify]`: rules of your own for replies, beside those that are shipped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: tuple[Path, ...] = ()
+    """Rule files, ours or KumoMTA's, in the order in which they are heard."""
+    classes: dict[str, str] = {}
+    """What classes of KumoMTA's files mean that only you know: their name, and one of ours."""
+
+
 class Settings(BaseModel):
     """Everything that can be set."""
 
@@ -92,6 +104,7 @@ class Settings(BaseModel):
     dmarc: DmarcSettings = Field(default_factory=DmarcSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    classify: ClassifySettings = Field(default_factory=ClassifySettings)
     incidents: WatchSettings = Field(default_factory=WatchSettings)
     alerting: AlertingSettings = Field(default_factory=AlertingSettings)
     clock: ClockSettings = Field(default_factory=ClockSettings)

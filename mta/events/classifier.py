@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mta.events.blocklist import find_blocklist
 from mta.events.errors import SettingsError
@@ -25,6 +25,9 @@ from mta.events.reply import EnhancedStatus, SmtpReply
 from mta.events.reply_rule import Family, Rule, RuleFile, read_rules
 from mta.events.taxonomy import UNKNOWN, Taxonomy
 from mta.events.template import MAX_TEXT, Template, templatize
+
+if TYPE_CHECKING:
+    from mta.events.pattern_rules import PatternRules  # brings an engine for regular expressions, which few need
 
 __all__ = ["Classification", "ReplyClassifier"]
 
@@ -89,8 +92,9 @@ class _Verdict(NamedTuple):
 class ReplyClassifier:
     """Rules, compiled. Immutable, never raises on any text, and equal for equal input."""
 
-    def __init__(self, taxonomy: Taxonomy, files: Iterable[RuleFile]) -> None:
+    def __init__(self, taxonomy: Taxonomy, files: Iterable[RuleFile], patterns: PatternRules | None = None) -> None:
         self._taxonomy = taxonomy
+        self._patterns = patterns
         self.rules: tuple[Rule, ...] = ()
         self._families: dict[str, Family] = {}
         """By provider."""
@@ -109,12 +113,13 @@ class ReplyClassifier:
         self._answer = lru_cache(maxsize=_ANSWERS)(self._find_answer)
 
     @classmethod
-    def from_toml(cls, taxonomy: Taxonomy, *rule_files: bytes) -> ReplyClassifier:
+    def from_toml(cls, taxonomy: Taxonomy, *rule_files: bytes, patterns: PatternRules | None = None) -> ReplyClassifier:
         """Read rule files (`mta.events.reply_rule` describes them); an operator's go behind ours.
 
         A later rule with the same id replaces the earlier one. SettingsError names a rule whose class is unknown.
+        `patterns` are rule files of KumoMTA's, which are heard after all that.
         """
-        return cls(taxonomy, [read_rules(data) for data in rule_files])
+        return cls(taxonomy, [read_rules(data) for data in rule_files], patterns)
 
     def classify(
         self,
@@ -152,9 +157,21 @@ class ReplyClassifier:
         template = templatize(text)
         family = self._families.get(provider or "") or self._family_of_hosts((peer or "", *template.parameters))
         verdict = self._judge(template.text, code, enhanced, phase, family.name if family else None)
+        if self._patterns is not None:
+            verdict = self._heeding(self._patterns, verdict, code, enhanced, text)
         if type is EventType.EXPIRATION and verdict.bounce_class == UNKNOWN:
             verdict = _Verdict("message_expired", "type.expiration", 0.9, verdict.family)
         return self._compose(verdict, text, template, provider)
+
+    @staticmethod
+    def _heeding(
+        patterns: PatternRules, verdict: _Verdict, code: int | None, enhanced: EnhancedStatus | None, text: str
+    ) -> _Verdict:
+        """The verdict, unless an operator's pattern knows better; a finer class than the pattern's own stays."""
+        match = patterns.find(code, enhanced, text)
+        if match is None or match.confidence < verdict.confidence or verdict.bounce_class in match.stands_for:
+            return verdict
+        return _Verdict(match.bounce_class, match.rule, match.confidence, verdict.family)
 
     def _compose(self, verdict: _Verdict, text: str, template: Template, provider: str | None) -> Classification:
         text = text[:MAX_TEXT]

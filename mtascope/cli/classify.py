@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 import orjson
 
+from mta.events.classifier import ReplyClassifier
 from mta.events.reply import EnhancedStatus, SmtpReply, parse_reply
 from mtascope.output import Exit, emit, say
-from mtascope.resources import provider_map, reply_classifier
+from mtascope.resources import classifier_of, provider_map
+from mtascope.settings import load_settings
 
 __all__ = ["command"]
 
@@ -22,14 +25,19 @@ _PHASES = frozenset({"connect", "ehlo", "starttls", "auth", "mail", "rcpt", "dat
 
 @click.command("classify")
 @click.argument("source", metavar="[PATH|-]", type=click.File("rb"), default="-")
+@click.option("--rules", multiple=True, type=click.Path(dir_okay=False, path_type=Path),
+              help="Rule file of your own, ours or KumoMTA's; may be given several times.")  # fmt: skip
+@click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file whose [classify] holds.")
 @click.option("--json", "as_json", is_flag=True, help="Accepted for symmetry: the output is always NDJSON.")
-def command(source: BinaryIO, *, as_json: bool) -> Exit:  # noqa: ARG001
+def command(source: BinaryIO, rules: tuple[Path, ...], config: str | None, *, as_json: bool) -> Exit:  # noqa: ARG001
     """Say which bounce class each SMTP reply belongs to.
 
     One reply a line, as a server wrote it or as {"text", "code", "enhanced", "peer", "phase", "provider"}.
 
     Example: echo '550 5.1.1 User unknown' | mtascope classify -
     """
+    settings = load_settings(config).classify
+    classifier = classifier_of(settings.model_copy(update={"rules": (*settings.rules, *rules)}))
     refused = 0
     for number, line in enumerate(_lines(source), start=1):
         if line is None:
@@ -40,7 +48,7 @@ def command(source: BinaryIO, *, as_json: bool) -> Exit:  # noqa: ARG001
         if not line.strip():
             continue
         try:
-            emit(_classify(line))
+            emit(_classify(line, classifier))
         except ValueError as error:
             refused += 1
             say(f"line {number}: {error}")
@@ -59,7 +67,7 @@ def _lines(source: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def _classify(line: bytes) -> dict[str, Any]:
+def _classify(line: bytes, classifier: ReplyClassifier) -> dict[str, Any]:
     fields = _read_fields(line)
     reply = _reply(fields)
     peer = fields.get("peer") or None
@@ -67,7 +75,7 @@ def _classify(line: bytes) -> dict[str, Any]:
     phase = fields.get("phase")
     if phase is not None and phase not in _PHASES:
         raise ValueError(f"no phase {phase!r}: use one of {', '.join(sorted(_PHASES))}")
-    found = reply_classifier().classify(reply, provider=provider, peer=peer, phase=phase)
+    found = classifier.classify(reply, provider=provider, peer=peer, phase=phase)
     return {
         "class": found.bounce_class,
         "group": found.group,

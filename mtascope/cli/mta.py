@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 import click
 
@@ -17,8 +18,8 @@ from mta.worker import Worker, WorkerPaths, run
 from mtascope.keys import load_keyring
 from mtascope.output import data_option, emit, json_option, say
 from mtascope.processes import fast_loop
-from mtascope.resources import bounce_phrases, provider_map, reply_classifier
-from mtascope.settings import Settings, load_settings
+from mtascope.resources import bounce_phrases, classifier_of, provider_map
+from mtascope.settings import ClassifySettings, Settings, load_settings
 
 __all__ = ["command"]
 
@@ -59,7 +60,7 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
                 provider_label=_provider,
                 keyring=keyring,
                 suppression=Suppression(settings.folder.suppression, lambda: load_keyring(settings.folder.keys)),
-                classify=_bounce_class,
+                classify=partial(_bounce_class, settings.classify),
                 clock=settings.clock,
             )
         )
@@ -100,7 +101,7 @@ def _provider(domain: str, mx: str | None) -> str:
     return providers.label(providers.lookup(domain, mx).name)
 
 
-def _bounce_class(reply: SmtpReply, domain: str, mx: str) -> str:
+def _bounce_class(rules: ClassifySettings, reply: SmtpReply, domain: str, mx: str) -> str:
     """For shaping rules that name classes; the rules of replies are read when the first such rule asks."""
     provider = provider_map().lookup(domain, mx).name
-    return reply_classifier().classify(reply, provider=provider, peer=mx).bounce_class
+    return classifier_of(rules).classify(reply, provider=provider, peer=mx).bounce_class

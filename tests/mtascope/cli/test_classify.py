@@ -50,3 +50,18 @@ def test_a_file_is_read_by_name(tmp_path):
     path.write_text("552 5.2.2 Mailbox full\n")
     result = CliRunner().invoke(command, [str(path)], standalone_mode=False)
     assert json.loads(result.stdout)["class"] == "mailbox_full"
+
+
+def test_rule_files_of_an_operator_are_heard_whosever_form_they_have(tmp_path):
+    ours, kumomtas = tmp_path / "ours.toml", tmp_path / "kumomta.toml"
+    ours.write_text(
+        '[[rule]]\nid = "site.moon"\nclass = "mailbox_moved"\nphrases = ["on the moon"]\nconfidence = 0.99\n'
+    )
+    kumomtas.write_text('[rules]\nQuotaIssues = ["(?i)sack is (full|bursting)"]\n')
+    words = ["--rules", str(ours), "--rules", str(kumomtas), "-"]
+    result = CliRunner().invoke(command, words, input="550 lives on the moon\n550 the sack is full\n")
+    assert [json.loads(line)["class"] for line in result.stdout.splitlines()] == ["mailbox_moved", "mailbox_full"]
+    wrong = CliRunner().invoke(
+        command, ["--rules", str(tmp_path / "absent.toml"), "-"], input="", standalone_mode=False
+    )
+    assert "absent.toml" in str(wrong.exception)
