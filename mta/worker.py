@@ -29,6 +29,7 @@ from mta.control.record import Recorder
 from mta.delivery.automation import Automation, Classify
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
+from mta.delivery.effects import EffectFile
 from mta.delivery.ground_rules import read_egress, read_shaping
 from mta.delivery.identity import Identity
 from mta.delivery.limit_table import LimitTable
@@ -88,6 +89,11 @@ class WorkerPaths:
     def reports(self) -> Path:
         """The Maildir for mails to report addresses."""
         return self.node.parent / "reports"
+
+    @property
+    def effects(self) -> Path:
+        """What shaping rules did."""
+        return self.shared / "automation.json"
 
     @property
     def shared(self) -> Path:
@@ -152,7 +158,7 @@ class Worker:
             settings.notify_senders,
         )
         self._limit_table = LimitTable(paths.shared / "limits")
-        self.automation = Automation(paths.shared / "automation.json", self._limit_table, clock, classify)
+        self._automation = Automation(EffectFile(paths.effects, clock), self._limit_table, clock, classify)
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
@@ -164,7 +170,7 @@ class Worker:
             egress=read_egress(settings),
             warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
             limit_table=self._limit_table,
-            automation=self.automation,
+            automation=self._automation,
             clock=clock,
             source=source,
             provider_label=provider_label,

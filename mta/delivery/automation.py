@@ -8,18 +8,13 @@ can read it.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import uuid4
 
-import orjson
-
 from mta.control.record import INTERNAL
+from mta.delivery.effects import Effect, EffectFile
 from mta.delivery.lane import Way
 from mta.delivery.limit_table import LimitTable
 from mta.delivery.limits import read_value
@@ -28,10 +23,9 @@ from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
 from mta.queue.message import Clock, Message
 
-__all__ = ["Automation", "Classify", "Effect"]
+__all__ = ["Automation", "Classify"]
 
 _LOG = logging.getLogger(__name__)
-_MOST = 10_000
 _NEARLY = 10
 """An effect that has used up less than a tenth of its time is not prolonged: a storm of refusals costs one write."""
 
@@ -39,47 +33,6 @@ Classify = Callable[[SmtpReply, str, str], str]
 """The bounce class of a reply, to a recipient of that domain, by that mail host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a rule did. `path` is the way out that it is about; instants are microseconds.
-
-    `tenant` and `campaign` narrow it; `name` and `value` are what is set, as the file says it.
-    """
-
-    id: str
-    kind: ActionKind
-    path: str
-    since: int
-    expires: int
-    rule: str
-    reason: str
-    domain: str = ""
-    tenant: str = ""
-    campaign: str = ""
-    name: str = ""
-    value: Any = None
-
-    @property
-    def about(self) -> tuple[str, ...]:
-        """Equal for effects of which the later one replaces the earlier."""
-        return self.kind.value, self.path, self.domain, self.tenant, self.campaign, self.name
-
-    @property
-    def bounces(self) -> bool:
-        """Whether it gives mail up; if it neither does nor sets a limit, it holds mail back."""
-        return self.kind in _BOUNCES
-
-    def concerns(self, message: Message) -> bool:
-        """Whether a message on that way is held back or given up by it."""
-        if self.name:
-            return False
-        meta = message.envelope.meta
-        return (not self.tenant or meta.get("tenant") == self.tenant) and (
-            not self.campaign or meta.get("campaign") == self.campaign
-        )
-
-
-_BOUNCES = frozenset({ActionKind.BOUNCE, ActionKind.BOUNCE_TENANT, ActionKind.BOUNCE_CAMPAIGN})
 _OF_TENANT = frozenset({ActionKind.SUSPEND_TENANT, ActionKind.BOUNCE_TENANT})
 _OF_CAMPAIGN = frozenset({ActionKind.SUSPEND_CAMPAIGN, ActionKind.BOUNCE_CAMPAIGN})
 
@@ -87,8 +40,8 @@ _OF_CAMPAIGN = frozenset({ActionKind.SUSPEND_CAMPAIGN, ActionKind.BOUNCE_CAMPAIG
 class Automation:
     """Watches replies, keeps effects. `on_change` is called when other effects hold than before."""
 
-    def __init__(self, path: Path, table: LimitTable, clock: Clock, classify: Classify | None = None) -> None:
-        self._path = path
+    def __init__(self, file: EffectFile, table: LimitTable, clock: Clock, classify: Classify | None = None) -> None:
+        self._file = file
         self._table = table
         self._clock = clock
         self._classify = classify
@@ -125,7 +78,7 @@ class Automation:
         wanted = [effect for effect in effects if effect is not None and not self._holds_already(effect, now)]
         if wanted:
             _LOG.warning("%s: %s", rule.origin, ", ".join(f"{each.kind.value} {each.name}".strip() for each in wanted))
-            self._change(lambda kept: [*kept, *wanted])
+            self._keep(wanted)
 
     def _effect(self, rule: Rule, action: Action, way: Way, message: Message, line: str, now: int) -> Effect | None:
         meta, kind = message.envelope.meta, action.kind
@@ -178,23 +131,13 @@ class Automation:
         found = self._effects.get(path)
         return [each for each in found if each.expires > self._clock()] if found else ()
 
-    def cancel(self, effect_id: str) -> bool:
-        """End an effect; False if there is none of that id."""
-        known = any(effect.id == effect_id for effect in self.effects())
-        if known:
-            self._change(lambda kept: [each for each in kept if each.id != effect_id])
-        return known
-
     # The file
 
     def refresh(self) -> None:
         """See what other workers did and what has ended; once a second is often enough."""
-        try:
-            seen = self._path.stat().st_mtime_ns
-        except OSError:
-            seen = 0
+        seen = self._file.stamp
         if seen != self._seen:
-            self._adopt(self._read(), seen)
+            self._adopt(self._file.read(), seen)
         elif self._next_end and self._next_end <= self._clock():
             self._adopt(self.effects(), seen)
 
@@ -206,40 +149,10 @@ class Automation:
         self._next_end = min((effect.expires for effect in effects), default=0)
         self.on_change()
 
-    def _change(self, change: Callable[[list[Effect]], list[Effect]]) -> None:
+    def _keep(self, wanted: Sequence[Effect]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                latest = {effect.about: effect for effect in change(self._read())}
-                effects = list(latest.values())[-_MOST:]
-                new = self._path.with_suffix(".new")
-                new.write_bytes(orjson.dumps([_written(effect) for effect in effects], option=orjson.OPT_INDENT_2))
-                new.replace(self._path)
-                self._adopt(effects, self._path.stat().st_mtime_ns)
-            finally:
-                os.close(lock)
+            effects = self._file.change(lambda kept: [*kept, *wanted])
         except OSError as error:
             _LOG.error("cannot keep what shaping rules did: %s", error)
-
-    def _read(self) -> list[Effect]:
-        now = self._clock()
-        try:
-            return [effect for effect in map(_effect, orjson.loads(self._path.read_bytes())) if effect.expires > now]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            _LOG.error("%s cannot be read, its effects end: %s", self._path, error)
-            return []
-
-
-def _written(effect: Effect) -> dict[str, Any]:
-    return {**asdict(effect), "kind": effect.kind.value}
-
-
-def _effect(said: Mapping[str, Any]) -> Effect:
-    effect = Effect(**{**said, "kind": ActionKind(said["kind"])})
-    if effect.name:
-        read_value(effect.name, effect.value)
-    return effect
+        else:
+            self._adopt(effects, self._file.stamp)

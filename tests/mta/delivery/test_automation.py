@@ -5,6 +5,8 @@ import asyncio
 import orjson
 import pytest
 
+from mta.delivery.effects import EffectFile
+
 RULE = """
 [["example.com".automation]]
 regex = "{regex}"
@@ -60,7 +62,7 @@ async def test_an_effect_holds_for_other_workers_and_through_a_restart(ruled, pe
     (effect,) = effects(again)
     assert (effect["kind"], effect["rule"]) == ("Suspend", "example.com.automation 1")
     assert effect["reason"] == "451 4.7.0 slow down"
-    assert again.worker.automation.cancel(effect["id"])
+    assert EffectFile(again.paths.effects, again.worker._clock).cancel(effect["id"])
     await again.until_type("Delivery", 2)
 
 
