@@ -100,9 +100,10 @@ class Enricher:
 
     def _provider(self, domain: str, mx_host: str) -> tuple[Any, ...]:
         found = self.providers.lookup(domain, mx_host or None)
-        evidence = EVIDENCE[found.evidence]
-        if evidence < EVIDENCE["mx"] and domain in self.learned:
-            found, evidence = self.learned[domain], EVIDENCE["learned"]
+        evidence, known = EVIDENCE[found.evidence], self.learned.get(domain)
+        # A host that nobody knows says less than a provider that is known; without any host the last one seen counts.
+        if known is not None and evidence < EVIDENCE["mx"] and (known.evidence == "mx" or found.evidence == "none"):
+            found, evidence = known, EVIDENCE["learned"]
         return (found.name, found.group, found.gateway, evidence)
 
     def _judge_replies(self, con: duckdb.DuckDBPyConnection) -> dict[int, str]:

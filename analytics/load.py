@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from analytics import counters, hops, steps
-from analytics.enrich import EVIDENCE, Enricher
+from analytics import counters, hops, learning, steps
+from analytics.enrich import Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, hash_of_message_id, merged, projection
 from analytics.recipients import flat
-from analytics.rollup import MEASURE_NAMES, ROLLED, condensed, contributions, summed
+from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
 from analytics.sealed import Sealed
 from analytics.stager import Staged
 from analytics.suppressor import Suppressor
@@ -32,7 +32,6 @@ from analytics.transaction import transaction
 from mta.events.address import mask_addresses
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Quarantined, Receipt
-from mta.events.provider import Provider
 from mta.events.pseudonym import Keyring
 
 __all__ = ["Loader"]
@@ -85,8 +84,7 @@ class Loader:
         con = self._con
         self._labelled = {row[0] for row in con.execute("SELECT provider FROM provider_label").fetchall()}
         self._templates = {row[0] for row in con.execute("SELECT id FROM reply_template").fetchall()}
-        rows = con.execute("SELECT domain, provider, provider_group, gateway FROM learned_provider").fetchall()
-        self._enricher.learned = {row[0]: Provider(row[1], row[2], row[3], "mx") for row in rows}
+        self._enricher.learned = learning.learned(con)
 
     def _apply(self, staged: Staged, now: int) -> Receipt:
         con, batch, told = self._con, staged.batch, staged.told
@@ -162,9 +160,8 @@ class Loader:
     def _update_units(self) -> None:
         con = self._con
         con.execute(f"INSERT INTO rollup {summed(contributions(None, 'fresh'))}")
-        con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS {projection('fresh')} AND recipient_hash IS NOT NULL")
-        con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')} AND recipient_hash IS NULL")
-        self._sealed.revive("arriving")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')}")
+        con.execute("CREATE OR REPLACE TEMP TABLE arriving AS FROM projected WHERE recipient_hash IS NOT NULL")
         self._sealed.revive("projected")
         self._hand_down()
         self._merge_arriving()
@@ -174,12 +171,12 @@ class Loader:
     def _hand_down(self) -> None:
         """Keep what is told of whole messages, and add it to `arriving` for every recipient of a touched message."""
         con = self._con
-        told = con.execute("SELECT count(*) FROM projected").fetchall()[0][0]
+        told = con.execute("SELECT count(*) FROM projected WHERE recipient_hash IS NULL").fetchall()[0][0]
         if told:
             con.execute(
                 "CREATE OR REPLACE TEMP TABLE told AS "
                 + merged(
-                    "SELECT * FROM projected",
+                    "SELECT * FROM projected WHERE recipient_hash IS NULL",
                     "SELECT * FROM message WHERE message_key IN (SELECT message_key FROM projected)",
                 )
             )
@@ -191,7 +188,7 @@ class Loader:
         con.execute(
             "CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT unit_id, message_key FROM arriving UNION "
             "SELECT unit_id, message_key FROM unit WHERE message_key IN "
-            "(SELECT message_key FROM projected)"
+            "(SELECT message_key FROM projected WHERE recipient_hash IS NULL)"
         )
         con.execute(
             f"INSERT INTO arriving SELECT t.unit_id, m.message_key, {facts} "
@@ -211,12 +208,9 @@ class Loader:
             "CREATE OR REPLACE TEMP TABLE changed AS "
             + merged(f"SELECT unit_id, {names} FROM standing", f"SELECT unit_id, {names} FROM arriving")
         )
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE difference AS "
-            + condensed(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})")
-        )
+        difference = contributions(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})", None)
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
-        con.execute(f"INSERT INTO rollup ({columns}) {summed(contributions('difference', None))}")
+        con.execute(f"INSERT INTO rollup ({columns}) {summed(difference)}")
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
         con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
 
@@ -273,18 +267,7 @@ class Loader:
 
     def _learn(self) -> None:
         """Remember which provider's MX served a domain, for records that name no host."""
-        rows = self._con.execute(
-            "INSERT INTO learned_provider SELECT domain, arg_max(provider, time), arg_max(provider_group, time), "
-            "arg_max(gateway, time), min(time), max(time) FROM fresh WHERE evidence = ? AND domain <> '' "
-            "GROUP BY domain ON CONFLICT (domain) DO UPDATE SET "
-            "provider = excluded.provider, provider_group = excluded.provider_group, gateway = excluded.gateway, "
-            "first_seen = least(learned_provider.first_seen, excluded.first_seen), "
-            "last_seen = greatest(learned_provider.last_seen, excluded.last_seen) "
-            "RETURNING domain, provider, provider_group, gateway",
-            [EVIDENCE["mx"]],
-        ).fetchall()
-        for domain, provider, group, gateway in rows:
-            self._enricher.learned[domain] = Provider(provider, group, gateway, "mx")
+        self._enricher.learned |= learning.learn(self._con)
 
     def _name_providers(self) -> None:
         """Fix the label of each provider seen for the first time and give its counters their zeros."""

@@ -15,13 +15,16 @@ from mta.events.address import canonical_domain
 from mta.events.errors import SettingsError
 from mta.events.tables import read_table
 
-__all__ = ["OTHER", "Evidence", "Provider", "ProviderMap"]
+__all__ = ["OTHER", "UNNAMED", "Evidence", "Provider", "ProviderMap"]
 
 Evidence = Literal["domain", "mx", "mx-domain", "none"]
 """Why: the recipient's domain, the MX host, the registrable domain of an unknown MX host, or nothing at all."""
 
 OTHER = "other"
 """The name and label of everybody whom the map does not know."""
+
+UNNAMED = "mx:"
+"""How the names begin of providers that only their MX host tells."""
 
 _CACHE = 65_536
 _KINDS = ("domain", "domain_suffix", "moving_domain", "mx_suffix")
@@ -107,7 +110,7 @@ class ProviderMap:
         traits = self._traits.get(name)
         if traits is not None:
             return traits.group
-        return OTHER if name.startswith("mx:") else name
+        return OTHER if name.startswith(UNNAMED) else name
 
     def runs_feedback_loop(self, name: str) -> bool:
         """Whether complaints about mail to this provider come back one by one; if not, a complaint rate is no data."""
