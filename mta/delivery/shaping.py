@@ -164,6 +164,11 @@ class Shaping:
     # Domains that stand for all on their mail hosts
 
     @property
+    def provider_names(self) -> list[str]:
+        """The providers of all files."""
+        return list(self._providers)
+
+    @property
     def to_roll_up(self) -> list[str]:
         """The domains whose limits are to hold for everybody on the same mail hosts, once these are looked up."""
         return [domain for domain, section in self._domains.items() if section.rolls_up is not False]
