@@ -18,6 +18,7 @@ import analytics.metrics
 import collector.metrics
 import dmarc.metrics
 import exporter.host
+import exporter.kumomta
 import mta.metrics
 from analytics.rates import RATES
 from analytics.ratios import Threshold
@@ -146,6 +147,13 @@ CATALOGUE = Catalogue(
         "Host",
         "The machine, on `/metrics/host`, under node_exporter's names; leave that page out where node_exporter runs.",
         exporter.host.METRICS,
+    ),
+    Section(
+        "KumoMTA",
+        "From `/metrics` of KumoMTA nodes, where Prometheus scrapes them. The recording rules of the group "
+        "`mtascope-fleet` bring them under the names of the bundled MTA; `kumomta_queue_depth`, which some autoscalers "
+        "are set to, is an alias made there and no metric of KumoMTA's.",
+        exporter.kumomta.METRICS,
     ),
     Section(
         "Prometheus",

@@ -8,12 +8,14 @@ inhibits by them.
 
 from __future__ import annotations
 
+from dashboards import fleet
 from dashboards.alerts import burn, collector, machine, mail, mta, queues, suite
 from dashboards.rules import Alert, Group
 
 __all__ = ["ALERTS", "GROUPS"]
 
 GROUPS: tuple[Group, ...] = (
+    fleet.GROUP,
     *mail.GROUPS,
     burn.GROUP,
     queues.GROUP,

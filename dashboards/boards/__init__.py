@@ -8,10 +8,21 @@ from dashboards.boards.delivery import DELIVERY_OVERVIEW
 from dashboards.boards.incidents import INCIDENTS
 from dashboards.boards.infrastructure import INFRASTRUCTURE
 from dashboards.boards.isp import ISP
+from dashboards.boards.nodes import NODES
 from dashboards.boards.queue import QUEUE_HEALTH
 from dashboards.boards.reasons import REASONS
 from dashboards.boards.tls import TLS
 
 __all__ = ["BOARDS"]
 
-BOARDS: tuple[Board, ...] = (DELIVERY_OVERVIEW, QUEUE_HEALTH, ISP, REASONS, INCIDENTS, TLS, INFRASTRUCTURE, COLLECTOR)
+BOARDS: tuple[Board, ...] = (
+    DELIVERY_OVERVIEW,
+    QUEUE_HEALTH,
+    ISP,
+    REASONS,
+    INCIDENTS,
+    TLS,
+    NODES,
+    INFRASTRUCTURE,
+    COLLECTOR,
+)

@@ -39,7 +39,7 @@ class Metric:
         stem = self.name.removesuffix("_total")
         if not (_FOREIGN_NAME if self.foreign else _NAME).fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no metric name: lower case, digits and underscores")
-        if (self.type == "counter") != self.name.endswith("_total"):
+        if not self.foreign and (self.type == "counter") != self.name.endswith("_total"):
             raise ValueError(f"{self.name}: counters, and only counters, end in _total")
         if self.unit not in _UNITS or not stem.endswith(self.unit):
             raise ValueError(f"{self.name}: the unit {self.unit!r} must be a base unit and end the name")

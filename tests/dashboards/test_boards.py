@@ -51,6 +51,7 @@ def test_the_boards_that_operators_asked_for_exist():
         "mtascope-isp",
         "mtascope-reasons",
         "mtascope-incidents",
+        "mtascope-nodes",
         "mtascope-tls",
         "mtascope-collector",
     }
@@ -216,9 +217,10 @@ def test_a_board_uses_only_variables_that_it_offers(board):
 @every_board
 def test_counters_are_read_only_through_rate_or_increase(board):
     for expr in expressions(board):
-        for before in re.findall(r"(\w+)\(\w+_total\b", expr):
-            assert before in {"rate", "increase"}, expr
-        assert len(re.findall(r"_total\b", expr)) == len(re.findall(r"(?:rate|increase)\(\w+_total\b", expr)), expr
+        for name in re.findall(r"\w+_total\b", expr):
+            if CATALOGUE[name].type == "counter":  # KumoMTA has gauges of such names
+                asked = re.findall(rf"(\w*)\(?{name}\b", expr)
+                assert set(asked) <= {"rate", "increase"}, expr
 
 
 @every_board
