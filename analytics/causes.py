@@ -75,15 +75,18 @@ def rank_causes(tallies: Iterable[Tally], limit: int = 5) -> list[Cause]:
     return sorted(best.values(), key=lambda cause: -round(cause.information, 2))[:limit]
 
 
-def explaining(tallies: Iterable[Tally]) -> list[Cause]:
-    """Every value that carries most of the excess of its dimension, and much more of it than of the mail."""
+def explaining(tallies: Iterable[Tally], certainty: float = _CERTAIN) -> list[Cause]:
+    """Every value that carries most of the excess of its dimension, and much more of it than of the mail.
+
+    With less `certainty` a small excess, too, may be asked whether it fits what is known from elsewhere.
+    """
     return [
         cause
         for cause in shares(tallies)
         if cause.value
         and cause.share >= _LEAST_SHARE
         and cause.share >= _LEAST_LIFT * cause.mail_share
-        and cause.certainty >= _CERTAIN
+        and cause.certainty >= certainty
     ]
 
 

@@ -41,6 +41,8 @@ _BEFORE = DAY
 _VALUES = 300
 """Values of a dimension that are looked at, those with most bounces; the rest counts as one that is never named."""
 _REPLIES = 3
+_HINT = 1.0
+"""Nats from which a value counts as a trait: enough to join an open incident that it explains, not to open one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`causes` ranked, `traits` all values that explain the excess, `changed` the minute since when (None: unknown).
+    """`causes` ranked, `traits` all values that may explain the excess, `changed` the minute of the change.
 
     `shares` has every value that was looked at.
     """
@@ -91,7 +93,7 @@ class StoredEvidence:
         return Findings(
             causes or self._providers(mail, began, until),
             {(cause.dimension, cause.value): cause for cause in shares(tallies)},
-            frozenset((cause.dimension, cause.value) for cause in explaining(tallies)),
+            frozenset((cause.dimension, cause.value) for cause in explaining(tallies, certainty=_HINT)),
             self._replies(mail, began, until),
             self._changed(mail, began, until, causes),
         )
