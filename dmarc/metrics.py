@@ -31,6 +31,68 @@ METRICS: tuple[Metric, ...] = (
         ("mailbox",),
         unit="seconds",
     ),
+    Metric(
+        "mtascope_dmarc_reports_total",
+        "counter",
+        "Reports stored for the first time, by kind (aggregate, tls, failure).",
+        ("kind",),
+    ),
+    Metric(
+        "mtascope_dmarc_forged_reports_total",
+        "counter",
+        "Reports that are kept apart because the mail that carried them is not from whom it says.",
+        ("kind",),
+    ),
+    Metric(
+        "mtascope_dmarc_quarantined_reports_total", "counter", "Reports that could not be read, by reason.", ("reason",)
+    ),
+    Metric("mtascope_dmarc_duplicate_reports_total", "counter", "Reports that came again."),
+    Metric(
+        "mtascope_dmarc_reported_messages_total",
+        "counter",
+        "Messages in aggregate reports when they were stored, by DMARC's result.",
+        ("result",),
+    ),
+    Metric(
+        "mtascope_dmarc_tls_sessions_total", "counter", "Sessions in TLS reports when they were stored.", ("result",)
+    ),
+    Metric(
+        "mtascope_dmarc_last_report_timestamp_seconds",
+        "gauge",
+        "When the newest aggregate report about a domain came.",
+        ("domain",),
+        unit="seconds",
+    ),
+    Metric(
+        "mtascope_dmarc_messages",
+        "gauge",
+        "Messages of the last seven days of reports, by policy domain, what their sender is to us, and DMARC's result.",
+        ("domain", "sender_kind", "result"),
+    ),
+    Metric(
+        "mtascope_dmarc_aligned_messages",
+        "gauge",
+        "Messages of the last seven days of reports that aligned, by mechanism.",
+        ("domain", "mechanism"),
+    ),
+    Metric(
+        "mtascope_dmarc_sources",
+        "gauge",
+        "Addresses that sent in a domain's name in the last seven days of reports, by what they are to us.",
+        ("domain", "sender_kind"),
+    ),
+    Metric(
+        "mtascope_dmarc_new_unknown_messages",
+        "gauge",
+        "Messages of the last seven days of reports from unknown senders not seen in the three weeks before.",
+        ("domain",),
+    ),
+    Metric(
+        "mtascope_dmarc_tls_window_sessions",
+        "gauge",
+        "Sessions of the last seven days of TLS reports, by domain and result (success, or why it failed).",
+        ("domain", "result"),
+    ),
 )
 
 

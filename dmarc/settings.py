@@ -153,6 +153,8 @@ class DmarcSettings(_Model):
     """A MaxMind database file that names networks and countries of addresses (needs the extra `geo`)."""
     mailboxes: tuple[MailboxSettings, ...] = ()
     """Where reports arrive; `mtascope up` and `serve` watch them all."""
+    quarantine_days: int = Field(default=90, ge=1, le=3650)
+    """How long the beginnings of inputs that could not be read are kept for a look."""
     commit_every: int = Field(default=5_000, ge=1, le=100_000)
     """Mails or files that are stored in one transaction."""
     commit_records: int = Field(default=200_000, ge=1, le=1_000_000)

@@ -31,6 +31,7 @@ __all__ = [
     "collector_families",
     "mailbox_families",
     "relayed",
+    "report_families",
     "road_families",
     "store_families",
 ]
@@ -176,6 +177,17 @@ def mailbox_families(mailboxes: Mapping[str, MailboxHealth]) -> PageSource:
     return families
 
 
+def report_families(latest: Callable[[], Mapping[str, Mapping[Key, float]]]) -> PageSource:
+    """What the reports say: values of metrics that `dmarc/metrics.py` declares, by their name."""
+
+    def families() -> Iterable[Family]:
+        for name, values in latest().items():
+            metric = _DMARC[name]
+            yield (counter if metric.type == "counter" else gauge)(metric, values)
+
+    return families
+
+
 def _distribution(metric: Metric, seen: Distribution) -> Family:
     return _distributions(metric, {(): seen})
 
@@ -204,6 +216,7 @@ def _of_snapshot(snapshot: Snapshot) -> Iterator[Family]:
         ("mtascope_store_events", {(): snapshot.store_events}),
         ("mtascope_quarantined_records", {(reason,): n for reason, n in snapshot.quarantined.items()}),
         ("mtascope_unattributed_feedback", {(kind,): n for kind, n in snapshot.unattributed.items()}),
+        *snapshot.senders.items(),
     )
     for name, of_name in values:
         yield gauge(_DECLARED[name], of_name)

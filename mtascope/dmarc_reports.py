@@ -42,7 +42,7 @@ _FEW = 100
 """Files that are read here; more are worth processes of their own."""
 _MOST_READERS = 4
 
-__all__ = ["advice_answer", "identified", "ingest_reports", "posture_answer"]
+__all__ = ["advice_answer", "identified", "ingest_reports", "posture_answer", "traffic_of"]
 
 _SELECTORS_SEEN = 30 * DAY
 _MOST_FAILURES = 50
@@ -84,7 +84,7 @@ def advice_answer(
         address: OwnAddress(used["source"], used["pool"], used["node"])
         for address, used in own_addresses(store, begin).items()
     }
-    traffic = [_traffic(row) for row in source_traffic(store, name, begin, end)]
+    traffic = [traffic_of(row) for row in source_traffic(store, name, begin, end)]
     senders = identified(traffic, name, own, settings.dmarc, dns=dns)
     advice = advise(
         name,
@@ -153,7 +153,8 @@ def identified(
     ]
 
 
-def _traffic(row: dict[str, Any]) -> SourceTraffic:
+def traffic_of(row: dict[str, Any]) -> SourceTraffic:
+    """A row of `source_traffic` as this part knows it."""
     lists = {name: tuple(sorted(row[name])) for name in ("signers", "senders", "broken_signers")}
     return SourceTraffic(**(row | lists))
 

@@ -39,6 +39,7 @@ from exporter.prometheus import (
     collector_families,
     mailbox_families,
     relayed,
+    report_families,
     road_families,
     store_families,
 )
@@ -85,6 +86,7 @@ class Owner:
                 "collector": collector_families(self._follower.health, self._store.clock),
                 "roads": road_families(self._roads.health),
                 "dmarc": mailbox_families(self._mailboxes.health),
+                "reports": report_families(self._mailboxes.values),
                 "mta": self._workers.families,
             }
         )
@@ -157,7 +159,7 @@ class Owner:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                self._latest = take_snapshot(self._store)
+                self._latest = take_snapshot(self._store, self._latest)
             except MtascopeError:
                 _log.exception("the figures of /metrics could not be computed")
             self._publish_suppression()

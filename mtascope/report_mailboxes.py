@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Event
 from typing import Any
 
+from analytics.dmarc_figures import prune_quarantine
 from analytics.dmarc_store import DmarcStore
 from analytics.store import Store
 from dmarc.authentication.carrier_check import CarrierCheck
@@ -16,8 +19,10 @@ from dmarc.mailbox.mailbox import Mailbox
 from dmarc.mailbox.watch import Watch
 from dmarc.metrics import MailboxHealth
 from dmarc.settings import FolderSettings, ImapSettings, MailboxSettings
-from mta.events.instants import format_instant
+from mta.events.errors import MtascopeError
+from mta.events.instants import DAY, format_instant
 from mta.events.pseudonym import Keyring
+from mtascope.dmarc_figures import Values, report_values
 from mtascope.dns import resolver_of
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
@@ -25,6 +30,9 @@ from mtascope.settings import Settings
 __all__ = ["ReportMailboxes", "mailbox_opener"]
 
 
+_log = logging.getLogger(__name__)
+
+_FIGURES_EVERY = 60.0
 _OWN = "own-mta"
 """Name of the mailbox of the bundled MTA."""
 
@@ -37,13 +45,33 @@ class ReportMailboxes:
         self._store = store
         keyring = load_keyring(settings.folder.keys)
         self._stores: list[DmarcStore] = []
+        self._values: Values = {}
+        self._stopping = Event()
         self._resolver = resolver_of(settings.dmarc)
         self._watches = [self._watch(mailbox, keyring) for mailbox in _mailboxes(settings)]
 
     @property
     def works(self) -> list[Callable[[], None]]:
-        """One piece of work for each mailbox."""
-        return [watch.run for watch in self._watches]
+        """One piece of work for each mailbox, and the figures."""
+        return [self._keep_figures, *(watch.run for watch in self._watches)]
+
+    def values(self) -> Values:
+        """What the reports say, as of the last minute; nothing before the first look."""
+        return self._values
+
+    def _keep_figures(self) -> None:
+        """Compute them anew every minute, and forget what was quarantined long ago."""
+        pruned_on = 0
+        while not self._stopping.is_set():
+            try:
+                self._values = report_values(self._store)
+                today = self._store.clock() // DAY
+                if today != pruned_on:
+                    prune_quarantine(self._store, self._settings.dmarc.quarantine_days)
+                    pruned_on = today
+            except MtascopeError:
+                _log.exception("the figures of reports could not be computed")
+            self._stopping.wait(_FIGURES_EVERY)
 
     @property
     def health(self) -> Mapping[str, MailboxHealth]:
@@ -56,6 +84,7 @@ class ReportMailboxes:
 
     def stop(self) -> None:
         """Ask all works to end."""
+        self._stopping.set()
         for watch in self._watches:
             watch.stop()
 
