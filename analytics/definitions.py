@@ -59,17 +59,19 @@ _WITH_LATE = {name: {name: 1, f"oob_{name}": 1} for name in ("hard", "soft", "bl
 
 _SUMS: Mapping[str, Mapping[str, int]] = {**_WITH_LATE, **_DERIVED}
 
-COUNTS: tuple[str, ...] = (*(name for name in MEASURE_NAMES if name not in _WITH_LATE), *_WITH_LATE, *_DERIVED)
+COUNTS: tuple[str, ...] = (*MEASURE_NAMES, *_DERIVED)
 """Every count that an answer has."""
 
 
 def counts_of(sums: Sequence[int]) -> dict[str, int]:
     """Every count of an answer, from the sums of the measures in their order."""
-    measured = dict(zip(MEASURE_NAMES, sums, strict=True))
-    counts = dict(measured)
-    for name, terms in _SUMS.items():
-        counts[name] = sum(sign * measured[term] for term, sign in terms.items())
-    return {name: counts[name] for name in COUNTS}
+    counts = dict(zip(MEASURE_NAMES, sums, strict=True))
+    for name in _WITH_LATE:
+        counts[name] += counts[f"oob_{name}"]
+    counts["sent"] = counts["delivered"] + counts["bounced"] + counts["expired"]
+    counts["accepted"] = counts["delivered"] - counts["oob_bounced"]
+    counts["targeted"] = counts["injected"] + counts["rejected"]
+    return counts
 
 
 def total_of(names: Sequence[str]) -> str:

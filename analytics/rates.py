@@ -6,7 +6,7 @@ Counts come from `rollup` when only its dimensions are asked for, else from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from analytics.ratios import Ratio, ratio
 from analytics.relations import Clock, events, units
 from analytics.store import Store
 from mta.events.errors import SettingsError
+from mta.events.frozen import quickly_built
 from mta.events.instants import MINUTE
 
 __all__ = ["COUNTS", "RATES", "Clock", "Question", "Rate", "RateRow", "ask"]
@@ -43,6 +44,8 @@ class Question:
     clock: Clock = "cohort"
     where: Mapping[str, Sequence[str]] | None = None
     step: Step | None = None
+    top: int | None = None
+    """Only so many groups: those with the most mail in the whole of that time."""
 
     def __post_init__(self) -> None:
         for name in (*self.by, *(self.where or {})):
@@ -55,7 +58,34 @@ class Question:
         return {"direction": ("outbound",), **(self.where or {})}
 
 
-@dataclass(frozen=True, slots=True)
+class Rates(Mapping[str, Ratio]):
+    """The ratios of a row by their names, each computed when it is asked for: most answers show a few of them."""
+
+    __slots__ = ("_counts", "_phi", "_whole")
+
+    def __init__(self, counts: Mapping[str, int], whole: Mapping[str, int], phi: Callable[[Rate, int], float]) -> None:
+        self._counts = counts
+        self._whole = whole
+        self._phi = phi
+
+    def __getitem__(self, name: str) -> Ratio:
+        rate = _BY_NAME[name]
+        den = sum([self._whole[part] for part in rate.denominator])
+        num = sum([self._counts[part] for part in rate.numerator])
+        return ratio(None if rate.needs_loop and den == 0 else num, den, rate.threshold, self._phi(rate, den))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_BY_NAME)
+
+    def __len__(self) -> int:
+        return len(_BY_NAME)
+
+
+_BY_NAME = {rate.name: rate for rate in RATES}
+
+
+@quickly_built
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateRow:
     """One group: its key, every count, every ratio.
 
@@ -74,13 +104,19 @@ class RateRow:
 def ask(store: Store, question: Question) -> list[RateRow]:
     """Answer with one row a group, the largest first within its bucket; without `by` and steps one row in any case."""
     found = _sums(store, question)
-    whole = _sums(store, _unsplit(question)) if _split_by_failure(question) else found
-    spread = dispersion.read(store)
-    rows = [_row(store, question, group, counts, whole[_unsplit_group(question, group)], spread)
-            for group, counts in found.items()]  # fmt: skip
-    if question.by or question.step is not None:
-        rows = [row for row in rows if any(row.counts.values())]
-    return sorted(rows, key=lambda row: (row.start or 0, -row.counts["injected"], -_failed(row), *row.key.values()))
+    whole = _sums(store, _unsplit(question)) if _split_by_failure(question) else None
+    rows = _Rows(store, question)
+    answer = [
+        rows.build(group, counts, counts if whole is None else whole[_unsplit_group(question, group)])
+        for group, counts in found.items()
+    ]
+    return sorted(answer, key=_order)
+
+
+def _order(row: RateRow) -> tuple[Any, ...]:
+    counts = row.counts
+    failed = counts["bounced"] + counts["expired"] + counts["attempt_deferrals"]
+    return (row.start or 0, -counts["injected"], -failed, *row.key.values())
 
 
 Group = tuple[Any, ...]
@@ -90,7 +126,7 @@ Group = tuple[Any, ...]
 def _sums(store: Store, question: Question) -> dict[Group, dict[str, int]]:
     sql, parameters = _select(store, question)
     keys = len(question.by) + (question.step is not None)
-    return {row[:keys]: counts_of(row[keys:]) for row in store.query(sql, parameters)}
+    return {row[:keys]: counts_of(row[keys:]) for row in store.query(sql, parameters) if not keys or any(row[keys:])}
 
 
 def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
@@ -115,9 +151,21 @@ def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
         where=" AND ".join(where) or "true",
     )
     if set(cut.dimensions) <= set(ROLLED):
-        return of_rollup(cut), {"clock": question.clock, **parameters}
-    recipients = units(store, question.clock, question.since, question.until)
-    return figures(recipients, events(store, question.since, question.until), question.clock, cut), parameters
+        sql = of_rollup(cut)
+        parameters["clock"] = question.clock
+    else:
+        recipients = units(store, question.clock, question.since, question.until)
+        sql = figures(recipients, events(store, question.since, question.until), question.clock, cut)
+    return (_largest(sql, question) if question.by and question.top is not None else sql), parameters
+
+
+def _largest(sql: str, question: Question) -> str:
+    """The rows of the `top` groups only."""
+    keys = ", ".join(question.by)
+    return (
+        f"WITH answer AS MATERIALIZED ({sql}) SELECT * FROM answer SEMI JOIN (SELECT {keys} FROM answer GROUP BY ALL "
+        f"ORDER BY sum(injected) DESC, sum(attempts) DESC, {keys} LIMIT {int(question.top or 0)}) USING ({keys})"
+    )
 
 
 def _split_by_failure(question: Question) -> bool:
@@ -128,7 +176,7 @@ def _unsplit(question: Question) -> Question:
     """The same mail whatever became of it: what a rate by a trait of failures is divided by."""
     by = tuple(name for name in question.by if name not in FAILURE_TRAITS)
     where = {name: values for name, values in question.selection.items() if name not in FAILURE_TRAITS}
-    return replace(question, by=by, where=where)
+    return replace(question, by=by, where=where, top=None)
 
 
 def _unsplit_group(question: Question, group: Group) -> Group:
@@ -137,45 +185,40 @@ def _unsplit_group(question: Question, group: Group) -> Group:
     return (*group[:buckets], *kept)
 
 
-def _row(
-    store: Store,
-    question: Question,
-    group: Group,
-    counts: Mapping[str, int],
-    whole: Mapping[str, int],
-    spread: dispersion.Dispersion,
-) -> RateRow:
-    step, buckets = question.step, len(group) - len(question.by)
-    end = step.end(group[0]) if step is not None else question.until
-    key = dict(zip(question.by, group[buckets:], strict=True))
-    provider = key.get("provider") or _only_provider(question)
-    return RateRow(
-        key=key,
-        counts=counts,
-        rates={rate.name: _ratio(rate, counts, whole, partial(spread.phi, provider, rate)) for rate in RATES},
-        start=step.start(group[0]) if step is not None else None,
-        end=end if step is not None else None,
-        ripe=_is_ripe(store, whole, end) if question.clock == "cohort" else None,
-    )
+class _Rows:
+    """Builds the rows of one answer; what they share is worked out once."""
 
+    def __init__(self, store: Store, question: Question) -> None:
+        self._question = question
+        self._spread = dispersion.read(store)
+        self._expected_until = store.clock() - store.queue_lifetime
+        self._buckets: dict[Any, tuple[int, int]] = {}
+        chosen = question.selection.get("provider", ())
+        self._provider = chosen[0] if len(chosen) == 1 else None
 
-def _is_ripe(store: Store, counts: Mapping[str, int], end: int | None) -> bool:
-    """Nearly all of it has ended, or what has not is older than a queue keeps mail."""
-    if end is not None and store.clock() - end > store.queue_lifetime:
-        return True
-    return counts["in_flight"] <= (1 - _RIPE) * counts["injected"]
+    def build(self, group: Group, counts: Mapping[str, int], whole: Mapping[str, int]) -> RateRow:
+        """The row of a group; `whole` are the counts that it is divided by."""
+        question, start, end = self._question, None, self._question.until
+        if question.step is not None:
+            start, end = self._span(question.step, group[0])
+            group = group[1:]
+        key = dict(zip(question.by, group, strict=True))
+        return RateRow(
+            key=key,
+            counts=counts,
+            rates=Rates(counts, whole, partial(self._spread.phi, key.get("provider") or self._provider)),
+            start=start,
+            end=end if question.step is not None else None,
+            ripe=self._is_ripe(whole, end) if question.clock == "cohort" else None,
+        )
 
+    def _span(self, step: Step, bucket: Any) -> tuple[int, int]:
+        if bucket not in self._buckets:
+            self._buckets[bucket] = (step.start(bucket), step.end(bucket))
+        return self._buckets[bucket]
 
-def _failed(row: RateRow) -> int:
-    return row.counts["bounced"] + row.counts["expired"] + row.counts["attempt_deferrals"]
-
-
-def _only_provider(question: Question) -> str | None:
-    chosen = question.selection.get("provider", ())
-    return chosen[0] if len(chosen) == 1 else None
-
-
-def _ratio(rate: Rate, counts: Mapping[str, int], whole: Mapping[str, int], phi: Callable[[int], float]) -> Ratio:
-    den = sum(whole[name] for name in rate.denominator)
-    num = sum(counts[name] for name in rate.numerator)
-    return ratio(None if rate.needs_loop and den == 0 else num, den, rate.threshold, phi(den))
+    def _is_ripe(self, counts: Mapping[str, int], end: int | None) -> bool:
+        """Nearly all of it has ended, or what has not is older than a queue keeps mail."""
+        if end is not None and end < self._expected_until:
+            return True
+        return counts["in_flight"] <= (1 - _RIPE) * counts["injected"]

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
+
+from mta.events.frozen import quickly_built
 
 __all__ = ["Ratio", "Threshold", "Verdict", "floor_of", "ratio", "wilson"]
 
@@ -28,7 +31,8 @@ class Threshold:
     low_is_bad: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@quickly_built
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
     """`num / den` with the 95 % interval [`low`, `high`]; all None but the counts where there is nothing to divide.
 
@@ -56,6 +60,7 @@ def wilson(num: int, den: int, phi: float = 1.0) -> tuple[float, float]:
     return (max(0.0, centre - spread) if num else 0.0, min(1.0, centre + spread) if num < den else 1.0)
 
 
+@cache
 def floor_of(threshold: Threshold) -> int:
     """The smallest denominator at which one single event cannot cross the warning line."""
     margin = 1 - threshold.warning if threshold.low_is_bad else threshold.warning
@@ -65,9 +70,10 @@ def floor_of(threshold: Threshold) -> int:
 def ratio(num: int | None, den: int, threshold: Threshold | None, phi: float = 1.0) -> Ratio:
     """The ratio with its interval and verdict; without a threshold it is never judged, only shown."""
     if num is None or den <= 0:
-        return Ratio(num, den, None, None, None, "no_data")
-    low, high = wilson(min(num, den), den, phi)
-    return Ratio(num, den, num / den, low, high, _verdict(num, den, threshold), phi)
+        return Ratio(num=num, den=den, value=None, low=None, high=None, verdict="no_data")
+    low, high = wilson(min(max(num, 0), den), den, phi)
+    verdict = _verdict(num, den, threshold)
+    return Ratio(num=num, den=den, value=num / den, low=low, high=high, verdict=verdict, phi=phi)
 
 
 def _verdict(num: int, den: int, threshold: Threshold | None) -> Verdict:

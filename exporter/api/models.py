@@ -53,8 +53,8 @@ RateAnswer: type[BaseModel] = create_model(
     "RateAnswer",
     __base__=_Keyed,
     ripe=(bool | None, Field(description="what is still to come changes little; null on the event clock")),
-    **dict.fromkeys(COUNTS, (int, ...)),
-    **{rate.name: (RatioAnswer, Field(description=rate.meaning)) for rate in RATES},
+    **dict.fromkeys(COUNTS, (int, None)),
+    **{rate.name: (RatioAnswer, Field(None, description=rate.meaning)) for rate in RATES},
 )  # type: ignore[call-overload]  # fields by name, from the tables that define them
 """A row of `/v1/rates`."""
 

@@ -7,7 +7,7 @@ page is named in a `Link` header (RFC 8288), whatever the format; `Accept` choos
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -29,14 +29,17 @@ class Paged(BaseModel):
     format: Annotated[Format | None, Query(description="else as `Accept` says, else JSON")] = None
 
 
-def listed(request: Request, rows: Sequence[dict[str, Any]], page: Paged) -> Response:
-    """One page of rows that are all at hand."""
+def listed(
+    request: Request,
+    found: Sequence[Any],
+    page: Paged,
+    rows: Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]] | None = None,
+) -> Response:
+    """One page of what was found, all of which is at hand; `rows` makes rows of it, only of what is shown."""
     begin = _offset(page.cursor)
-    shown = rows[begin : begin + page.limit]
-    following = None
-    if begin + page.limit < len(rows):
-        following = _cursor(begin + page.limit)
-    return page_of(request, shown, page.format, following)
+    shown = found[begin : begin + page.limit]
+    following = _cursor(begin + page.limit) if begin + page.limit < len(found) else None
+    return page_of(request, shown if rows is None else rows(shown), page.format, following)
 
 
 def page_of(

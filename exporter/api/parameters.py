@@ -91,6 +91,7 @@ class Asked(Selected):
     clock: Literal["event", "cohort"] = "cohort"
     step: Literal[STEPS] | None = None  # type: ignore[valid-type]  # the tuple is the list of the literals
     zone: Annotated[str, Field(max_length=64, description="IANA zone of steps of a day and longer")] = "UTC"
+    top: Annotated[int | None, Field(ge=1, le=10_000, description="only the groups with the most mail")] = None
 
     def question(self, access: Access, clock: Clock | None = None) -> Question:
         """What is asked of the store, about what the client may see."""
@@ -101,4 +102,5 @@ class Asked(Selected):
             clock=clock or self.clock,
             where=self.where(access),
             step=None if self.step is None else Step(self.step, self.zone),
+            top=self.top,
         )

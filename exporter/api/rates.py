@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from analytics.latency import latencies
-from analytics.rates import ask
+from analytics.rates import COUNTS, RATES, ask
 from analytics.reasons import top_reasons
 from exporter.api.backend import Backend
 from exporter.api.guard import Reader
@@ -20,8 +22,23 @@ from mta.events.instants import HOUR, from_datetime
 __all__ = ["routes"]
 
 
+_COLUMN = "|".join((*COUNTS, *(rate.name for rate in RATES)))
+
+
+class LatencyQuery(Asked, Paged):
+    """What `/v1/latency` takes."""
+
+
 class RatesQuery(Asked, Paged):
     """What `/v1/rates` takes."""
+
+    only: Annotated[
+        str,
+        Field(
+            pattern=f"^(?:(?:{_COLUMN})(?:,(?:{_COLUMN})){{0,60}})?$",
+            description="counts and rates wanted, joined by commas; all if empty",
+        ),
+    ] = ""
 
 
 class ReasonsQuery(Selected, Paged):
@@ -39,10 +56,11 @@ def routes(backend: Backend) -> APIRouter:
     @router.get("/v1/rates", responses=list_of(RateAnswer), response_class=Response)
     def rates(request: Request, access: Reader, asked: Annotated[RatesQuery, Query()]) -> Response:
         """Every count and rate, by any dimensions, in steps of time; parameters named as a dimension select values."""
-        return listed(request, rate_rows(ask(backend.store, asked.question(access))), asked)
+        only = frozenset(filter(None, asked.only.split(",")))
+        return listed(request, ask(backend.store, asked.question(access)), asked, partial(rate_rows, only=only))
 
     @router.get("/v1/latency", responses=list_of(LatencyAnswer), response_class=Response)
-    def latency(request: Request, access: Reader, asked: Annotated[RatesQuery, Query()]) -> Response:
+    def latency(request: Request, access: Reader, asked: Annotated[LatencyQuery, Query()]) -> Response:
         """Percentiles of the time to delivery by time of injection; what is in flight counts as "at least"."""
         return listed(request, latency_rows(latencies(backend.store, asked.question(access, "cohort"))), asked)
 

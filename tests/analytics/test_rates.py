@@ -204,3 +204,11 @@ def test_every_rate_is_made_of_counts_that_exist(store: Store) -> None:
     [row] = ask(store, Question())
     for rate in RATES:
         assert {*rate.numerator, *rate.denominator} <= set(row.counts)
+
+
+@pytest.mark.parametrize("by", [("provider",), ("tenant",)], ids=["of the rollup", "of recipients"])
+def test_the_largest_groups_of_the_whole_time_are_kept_in_every_step(store: Store, by: tuple[str, ...]) -> None:
+    load(store, *(event for n in range(9) for event in mail(n, "gmail.com")), *mail(0, "yahoo.com"), *mail(2, "web.de"))
+    rows = ask(store, Question(by=by, clock="event", step=Step("1h"), top=1))
+    assert {row.key[by[0]] for row in rows} == {"gmail" if by == ("provider",) else "blue"}
+    assert len(rows) == 2  # injected in one hour, delivered in the next

@@ -74,3 +74,8 @@ async def test_a_parameter_that_is_unknown_is_refused_by_name(api: FastAPI) -> N
 
 def test_a_text_that_a_spreadsheet_would_run_is_harmless() -> None:
     assert as_csv([{"reply": "=HYPERLINK(1)"}]) == b"reply\r\n'=HYPERLINK(1)\r\n"
+
+
+async def test_a_board_asks_for_the_largest_groups_and_the_columns_it_shows(api: FastAPI) -> None:
+    [row] = (await get(api, "/v1/rates?by=domain&top=1&only=delivered,bounce_rate")).json()
+    assert set(row) == {"domain", "ripe", "delivered", "bounce_rate"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def sources(store: Store) -> Iterator[dict[str, Frames]]:
-    unasked = dict.fromkeys(("status", "ingest", "back_up", "erase", "report", "dmarc_ingest", "dmarc_advice"), dict)
-    backend = Backend(store, MetricsPage({}), **unasked)  # type: ignore[arg-type]
+    unasked = {field.name: dict for field in fields(Backend)}
+    backend = Backend(**unasked | {"store": store, "page": MetricsPage({})})  # type: ignore[arg-type]
     path = store.path.parent / "api.sock"
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
