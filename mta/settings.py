@@ -12,8 +12,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from mta.delivery.limits import Rate
 from mta.delivery.settings import EgressPool, EgressSource, ListHeaders, Route, WarmUp
 from mta.events.address import canonical_address, canonical_domain
 
@@ -45,8 +55,14 @@ def parse_endpoint(value: Any) -> Any:
     return host.strip("[]"), int(port)
 
 
+def _rate(value: str) -> str:
+    Rate.parse(value)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+RateText = Annotated[str, AfterValidator(_rate)]
 Listen = Annotated[Endpoint, BeforeValidator(parse_endpoint)]
 
 
@@ -137,6 +153,10 @@ class MtaSettings(BaseModel):
     """Let several workers share the ports."""
     relay_networks: tuple[IPv4Network | IPv6Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     """Clients that may send to anywhere; everybody else is answered 550 5.7.1."""
+    relay_domains: tuple[str, ...] = ()
+    """Domains to which every client may send, as for a backup MX; `*.example.com` means all below it."""
+    proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Load balancers, whose every connection begins with a PROXY header (versions 1 and 2) that names the client."""
     return_paths: tuple[ReturnPath, ...] = ()
     """Signed return paths, by tenant or sender domain; the first that fits is taken. None: senders stay as they are."""
     return_path_days: Count = 30
@@ -151,10 +171,23 @@ class MtaSettings(BaseModel):
     max_connections_per_ip: Count = 10
     """For clients outside `relay_networks`."""
     max_connections_per_relay_ip: Count = 500
+    connection_rate_per_ip: RateText | None = None
+    """How often a client outside `relay_networks` may connect, such as "60/min"."""
+    message_rate_per_client: RateText | None = None
+    """How often one user, or one address that did not log in, may begin a message."""
+    max_messages_per_connection: Count = 10_000
+    max_errors: Count = 100
+    """Refusals after which a client outside `relay_networks` is sent away."""
+    greeting_delay: float = Field(default=0.0, ge=0, le=60)
+    """Seconds before we greet; who talks before that is no mail server and is sent away."""
+    greeting_timeout: Seconds = 30.0
+    """How long a client may take to say EHLO."""
     max_line_bytes: int = Field(default=1000, ge=78, le=65536)
     """Longest line of a message, CRLF included (RFC 5321 section 4.5.3.1.6)."""
     max_hops: Count = 50
     """`Received:` headers after which a message is taken to be in a loop."""
+    max_header_bytes: Count = 256 * 1024
+    max_header_fields: Count = 1000
     command_timeout: Seconds = 60.0
     data_timeout: Seconds = 300.0
     tls_certificate: Path | None = None
@@ -258,7 +291,7 @@ class MtaSettings(BaseModel):
             raise ValueError(f"{wrong!r} is no address")
         return tuple(canonical_address(address) for address in value)
 
-    @field_validator("feedback_domains")
+    @field_validator("feedback_domains", "relay_domains")
     @classmethod
     def _canonical(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical_domain(domain) for domain in value)

@@ -57,8 +57,10 @@ from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
 from mta.queue.spool import Recovery, Spool
 from mta.settings import Endpoint, MtaSettings
+from mta.smtp.access import RelayDomains
 from mta.smtp.listener import Door, Listener
 from mta.smtp.login import Login
+from mta.smtp.rate import client_rate
 from mta.smtp.reception import Feedback, Reception
 from mta.smtp.users import FailureLimit, Users
 
@@ -230,7 +232,9 @@ class Worker:
             login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
         report_box = ReportBox(self._paths.reports) if settings.report_addresses else None
         self._reception = Reception(
-            settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login, report_box
+            *(settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login, report_box),
+            relay_domains=RelayDomains(settings.relay_domains),
+            message_rate=client_rate(settings.message_rate_per_client),
         )
 
         def refused(record: LogRecord) -> None:

@@ -16,7 +16,6 @@ from mta.events.instants import SECOND
 
 __all__ = ["HeaderFacts", "line_ends_are_clean", "read_header", "received_field"]
 
-_HEADER_LIMIT = 256 * 1024
 _WANTED = re.compile(
     rb"^(message-id|x-tenant|x-campaign|x-pool)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
 )
@@ -27,7 +26,10 @@ _MAX_VALUE = 998
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """What the queue and the log want of a header. `hops` counts its `Received:` fields."""
+    """What the queue and the log want of a header. `hops` counts its `Received:` fields.
+
+    `fits` tells whether the header ends within the limits; what stands beyond them was not looked at.
+    """
 
     message_id: str | None
     tenant: str | None
@@ -35,12 +37,13 @@ class HeaderFacts:
     pool: str | None
     hops: int
     is_ascii: bool
+    fits: bool = True
 
 
-def read_header(content: bytes) -> HeaderFacts:
+def read_header(content: bytes, max_bytes: int = 256 * 1024, max_fields: int = 1000) -> HeaderFacts:
     """Facts from the header that `content` begins with; of repeated fields the first counts."""
-    end = content.find(b"\r\n\r\n", 0, _HEADER_LIMIT)
-    header = content[: end if end >= 0 else _HEADER_LIMIT]
+    end = content.find(b"\r\n\r\n", 0, max_bytes)
+    header = content[: end if end >= 0 else max_bytes]
     values: dict[str, str] = {}
     for name, value in _WANTED.findall(header):
         text = b" ".join(value.split()).decode("utf8", "replace")[:_MAX_VALUE]
@@ -52,7 +55,13 @@ def read_header(content: bytes) -> HeaderFacts:
         pool=values.get("x-pool") or None,
         hops=len(_RECEIVED.findall(header)),
         is_ascii=header.isascii(),
+        fits=(end >= 0 or len(content) <= max_bytes) and not _has_more_fields(header, max_fields),
     )
+
+
+def _has_more_fields(header: bytes, most: int) -> bool:
+    lines = header.count(b"\n") + 1
+    return lines > most and lines - header.count(b"\n ") - header.count(b"\n\t") > most
 
 
 def line_ends_are_clean(content: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Callable
 from enum import Enum
@@ -20,14 +21,17 @@ from mta.queue.entries import LogRecord
 from mta.queue.message import Clock
 from mta.settings import Endpoint, MtaSettings
 from mta.smtp.access import Admission
+from mta.smtp.proxied import ProxiedSocket
+from mta.smtp.rate import client_rate
 from mta.smtp.reception import Reception
-from mta.smtp.session import Session
+from mta.smtp.session import Bounds, Session
 
 __all__ = ["Door", "Listener"]
 
 _PATH = re.compile(r"<([^<>]*)>")
 _POLL = 0.02
 _HANDSHAKE = 10.0
+_BACKLOG = 1024
 
 
 class Door(Enum):
@@ -64,9 +68,11 @@ class Listener:
             per_ip=settings.max_connections_per_ip,
             per_relay_ip=settings.max_connections_per_relay_ip,
             relays=self._relays,
+            rate=client_rate(settings.connection_rate_per_ip),
         )
         self._tls = _server_context(settings)
-        self._servers: list[asyncio.Server] = []
+        self._balancers = Networks(settings.proxy_networks)
+        self._servers: list[asyncio.Server | ProxiedSocket] = []
         self._sessions: set[Session] = set()
         self.doors: dict[Door, list[Endpoint]] = {}
 
@@ -91,17 +97,28 @@ class Listener:
 
     async def _open(self, door: Door, endpoint: Endpoint) -> None:
         host, port = endpoint
-        loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"reuse_port": self._settings.reuse_port or None, "backlog": 1024}
+        tls: dict[str, Any] = {}
         if door is Door.TLS:
-            options |= {"ssl": self._tls, "ssl_handshake_timeout": _HANDSHAKE}
+            tls = {"ssl": self._tls, "ssl_handshake_timeout": _HANDSHAKE}
         try:
-            server = await loop.create_server(partial(self._session, door), host, port, **options)
+            server = await self._server(door, host, port, tls)
         except OSError as error:
             what = f"cannot listen: {error.strerror or error}"
             raise ListenError(what, where=f"{host}:{port}", remedy="set mta.listen or --listen") from error
         self._servers.append(server)
-        self.doors[door] = self.doors.get(door, []) + [socket.getsockname()[:2] for socket in server.sockets]
+        self.doors[door] = self.doors.get(door, []) + [each.getsockname()[:2] for each in server.sockets]
+
+    async def _server(self, door: Door, host: str, port: int, tls: dict[str, Any]) -> asyncio.Server | ProxiedSocket:
+        reuse = self._settings.reuse_port
+        if not self._balancers.blocks:
+            loop = asyncio.get_running_loop()
+            options = {"reuse_port": reuse or None, "backlog": _BACKLOG, **tls}
+            return await loop.create_server(partial(self._session, door), host, port, **options)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=reuse)
+        proxied = ProxiedSocket(listening, self._balancers, partial(self._session, door), tls)
+        proxied.start()
+        return proxied
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -122,12 +139,18 @@ class Listener:
                 return
             await asyncio.sleep(_POLL)
 
-    def _session(self, door: Door) -> Session:
+    def _session(self, door: Door, client_ip: str = "") -> Session:
         return Session(
             self._reception,
             self,
-            max_line=self._settings.max_line_bytes,
-            data_timeout=self._settings.data_timeout,
+            client_ip=client_ip,
+            bounds=Bounds(
+                max_line=self._settings.max_line_bytes,
+                data_timeout=self._settings.data_timeout,
+                greeting_delay=self._settings.greeting_delay,
+                greeting_timeout=self._settings.greeting_timeout,
+                max_errors=self._settings.max_errors,
+            ),
             hostname=self._settings.hostname,
             ident="ESMTP mtascope",
             data_size_limit=self._settings.max_message_bytes,

@@ -11,7 +11,7 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -20,6 +20,7 @@ from mta.control.record import Hop, Recorder, Tls
 from mta.delivery.identity import Identity
 from mta.errors import InjectionRefused, SpoolError
 from mta.events.address import canonical_address, canonical_domain
+from mta.events.instants import SECOND
 from mta.feedback.mail import FeedbackMail
 from mta.feedback.records import Reading
 from mta.feedback.report_box import ReportBox
@@ -29,9 +30,11 @@ from mta.queue.message import Clock, Envelope, Message, SpoolIds
 from mta.queue.naming import is_label, queue_name
 from mta.queue.spool import Spool
 from mta.settings import MtaSettings
+from mta.smtp.access import RelayDomains
 from mta.smtp.headers import HeaderFacts, line_ends_are_clean, read_header, received_field
 from mta.smtp.login import MECHANISMS, Login
 from mta.smtp.parameters import RcptParameters
+from mta.smtp.rate import ClientRate
 from mta.smtp.session import MailEnvelope, Session
 
 __all__ = ["Feedback", "Reception"]
@@ -63,6 +66,8 @@ class Reception:
     feedback: Feedback | None = None
     login: Login | None = None
     report_box: ReportBox | None = None
+    relay_domains: RelayDomains = field(default_factory=lambda: RelayDomains(()))
+    message_rate: ClientRate | None = None
 
     # aiosmtpd's hooks
 
@@ -75,7 +80,10 @@ class Reception:
         kept = [line for line in responses[:-1] if not line.startswith("250-AUTH")]
         if self.login is not None and server.is_encrypted:
             kept.append(f"250-AUTH {' '.join(MECHANISMS)}")
-        limits = f"250-LIMITS RCPTMAX={self.settings.max_recipients}"  # RFC 9422
+        settings = self.settings
+        limits = (
+            f"250-LIMITS MAILMAX={settings.max_messages_per_connection} RCPTMAX={settings.max_recipients}"  # RFC 9422
+        )
         return [
             *kept,
             "250-PIPELINING",
@@ -116,7 +124,7 @@ class Reception:
         content: bytes = envelope.content
         if not line_ends_are_clean(content):
             return "552 5.6.0 Message data must use CRLF for line endings"
-        facts = read_header(content)
+        facts = read_header(content, self.settings.max_header_bytes, self.settings.max_header_fields)
         refusal = self._content_refusal(facts) or self._space_refusal(len(content))
         if refusal:
             return refusal
@@ -143,16 +151,29 @@ class Reception:
 
     # Policy
 
+    def refuse_sender(self, server: Session) -> str | None:
+        """Why this client may begin no message now."""
+        if server.messages >= self.settings.max_messages_per_connection:
+            return "451 4.5.3 Too many messages on one connection"
+        if self.message_rate is not None and not self.message_rate.take(
+            server.user or server.client_ip, self.clock() / SECOND
+        ):
+            return "450 4.7.1 Too many messages, slow down"
+        return None
+
     def _refusal(self, server: Session, address: str, count: int) -> str | None:
         if bad := _bad_recipient(address):
             return bad
         if count >= self.settings.max_recipients:
             return "452 4.5.3 Too many recipients in one message"
-        if server.may_relay or self._is_feedback(address) or self._is_report(address):
+        ours = self._is_feedback(address) or self._is_report(address)
+        if server.may_relay or ours or self._is_relayed(address):
             return None
         return "550 5.7.1 Relaying denied"
 
     def _content_refusal(self, facts: HeaderFacts) -> str | None:
+        if not facts.fits:
+            return "552 5.6.0 The header is larger than this system takes"
         if facts.hops > self.settings.max_hops:
             return "554 5.4.6 Too many hops, this message is in a loop"
         for name, value in (("X-Tenant", facts.tenant), ("X-Campaign", facts.campaign), ("X-Pool", facts.pool)):
@@ -213,7 +234,7 @@ class Reception:
 
     async def inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
         """Take a message by HTTP; its spool id when it is durable. Raises `InjectionRefused`."""
-        facts = read_header(content)
+        facts = read_header(content, self.settings.max_header_bytes, self.settings.max_header_fields)
         sender_is_bad = sender and not _is_address(sender)
         refusal = "553 5.1.3 The sender is no address" if sender_is_bad else _bad_recipient(recipient)
         refusal = (
@@ -269,6 +290,9 @@ class Reception:
 
     def _is_report(self, recipient: str) -> bool:
         return self.report_box is not None and canonical_address(recipient) in self.settings.report_addresses
+
+    def _is_relayed(self, recipient: str) -> bool:
+        return canonical_domain(recipient.rpartition("@")[2]) in self.relay_domains
 
     def _is_feedback(self, recipient: str) -> bool:
         return canonical_domain(recipient.rpartition("@")[2]) in self.settings.own_domains

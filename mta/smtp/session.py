@@ -19,6 +19,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
@@ -29,7 +30,7 @@ from mta.smtp.body import Overlong, check_chunks, read_body, read_chunk
 from mta.smtp.inbox import Inbox
 from mta.smtp.parameters import MailParameters, RcptParameters, mail_parameters, rcpt_parameters
 
-__all__ = ["Session", "SessionOwner"]
+__all__ = ["Bounds", "MailEnvelope", "Session", "SessionOwner"]
 
 _ADDRESS = r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
 _PLAIN_PATH = re.compile(rf"\s*<(?:{_ADDRESS}|)>")
@@ -65,6 +66,8 @@ _ENHANCED = {
 _NO_LIMIT = 2**62
 _MAX_COMMAND = 1001
 _MAX_BOGUS = 5
+_MAX_IDLE_COMMANDS = 1000
+"""Commands since the last message after which a client is sent away that sends none."""
 _UNSENT = 64 * 1024
 """Answers that may wait for a client which reads none, before we stop listening to it."""
 _WITHOUT_ENHANCED = frozenset({"", "HELO", "EHLO", "STARTTLS"})
@@ -89,6 +92,21 @@ class MailEnvelope(Envelope):
         """A chunk was refused: nothing but RSET or a new greeting mends it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a client may say, and how long it may take. Seconds, bytes."""
+
+    max_line: int
+    """Longest line of a message, CRLF included."""
+    data_timeout: float
+    greeting_delay: float = 0.0
+    """Who talks before we greet is sent away."""
+    greeting_timeout: float = 30.0
+    """From connecting to EHLO."""
+    max_errors: int = 100
+    """Refusals since the last message after which a client that may not relay is sent away."""
+
+
 class SessionOwner(Protocol):
     """What a session needs of the listener that it belongs to."""
 
@@ -109,6 +127,9 @@ class Policy(Protocol):
     def offers_login(self) -> bool:
         """Whether anybody can log in."""
 
+    def refuse_sender(self, server: Session) -> str | None:
+        """Why MAIL is refused, if it is; else the message is counted."""
+
     def answer_recipient(self, server: Session, envelope: MailEnvelope, address: str) -> str:
         """Answer RCPT; a positive answer has added the recipient to the envelope."""
 
@@ -116,7 +137,8 @@ class Policy(Protocol):
 class Session(SMTP):
     """The SMTP dialogue with one client; `client_ip` is its address, `session_id` ties its log records together.
 
-    `may_relay` says that the client may send to anywhere; whoever admits it sets that.
+    `may_relay` says that the client may send to anywhere; whoever admits it sets that. `messages` counts those begun.
+    A `client_ip` that is given is believed: a load balancer has told it.
     """
 
     def __init__(
@@ -124,12 +146,12 @@ class Session(SMTP):
         handler: Policy,
         owner: SessionOwner,
         *,
-        max_line: int,
-        data_timeout: float,
+        bounds: Bounds,
         needs_login: bool = False,
+        client_ip: str = "",
         **options: Any,
     ) -> None:
-        self.line_length_limit = max_line + 1
+        self.line_length_limit = bounds.max_line + 1
         self.command_size_limits = defaultdict(lambda: self.command_size_limit)  # aiosmtpd's is one for all sessions
         super().__init__(handler, enable_SMTPUTF8=True, auth_require_tls=False, **options)  # Login requires it
         self._auth_required = needs_login
@@ -138,13 +160,16 @@ class Session(SMTP):
         self._inbox = Inbox()
         self._owner = owner
         self._policy = handler
-        self._data_timeout = data_timeout
         self._admitted = False
         self._command = ""
         self._line = ""
         self._deadline = self._timer_due = 0.0
         self._bogus = 0
-        self.client_ip = ""
+        self._bounds = bounds
+        self._greet_by = 0.0
+        self._errors = self._idle_commands = 0
+        self.client_ip = client_ip
+        self.messages = 0
         self.may_relay = False
         self.user: str | None = None
         self.failed_logins = 0
@@ -174,8 +199,9 @@ class Session(SMTP):
         if self._admitted:  # the same client, now over TLS
             super().connection_made(transport)
             return
-        peer = transport.get_extra_info("peername")
-        self.client_ip = peer[0] if peer else ""
+        if not self.client_ip:
+            peer = transport.get_extra_info("peername")
+            self.client_ip = peer[0] if peer else ""
         if not self._owner.opened(self):
             transport.write(f"421 4.3.2 {self.hostname} Too many connections, try again later\r\n".encode())
             transport.close()
@@ -228,7 +254,11 @@ class Session(SMTP):
     # Time: one timer a session, which looks at the deadline when it fires. A timer a command would cost more than that.
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        self._deadline = self.loop.time() + (duration or self._timeout_duration)
+        now = self.loop.time()
+        self._deadline = now + (duration or self._timeout_duration)
+        if self.session is not None and not self.session.host_name:
+            self._greet_by = self._greet_by or now + self._bounds.greeting_timeout
+            self._deadline = min(self._deadline, self._greet_by)
         if self._timeout_handle is None or self._deadline < self._timer_due:
             self._set_timer()
 
@@ -247,6 +277,8 @@ class Session(SMTP):
     # The dialogue
 
     async def _handle_client(self) -> None:
+        if self._bounds.greeting_delay and await self._talks_early():
+            return
         await self.push(f"220 {self.hostname} {self.__ident__}")
         while self.transport is not None:
             try:
@@ -260,6 +292,16 @@ class Session(SMTP):
                 raise
             except Exception as error:  # noqa: BLE001 - one session's trouble is answered in it and logged
                 await self._stumbled(error)
+
+    async def _talks_early(self) -> bool:
+        """Whether the client talked before it was greeted; then it was sent away."""
+        await asyncio.sleep(self._bounds.greeting_delay)
+        if not self._inbox.buffer:
+            return False
+        await self.push("554 5.5.0 You talked before you were greeted")
+        if self.transport is not None:
+            self.transport.close()
+        return True
 
     async def _stumbled(self, error: Exception) -> None:
         status = await self.handle_exception(error)
@@ -275,20 +317,27 @@ class Session(SMTP):
         envelope, session = self.envelope, self.session
         if envelope is None or session is None or not session.host_name or not self._tls_handshake_okay:
             return False
-        if self._lacks_login:
+        if self._lacks_login or self._is_a_nuisance():
             return False
         if envelope.mail_from and (found := _RCPT.fullmatch(line)):
             answer = self._policy.answer_recipient(self, self._mail, found[1].decode())
         elif not envelope.mail_from and (found := _MAIL.fullmatch(line)) and self._takes(found[2]):
-            envelope.mail_from = (found[1] or b"<>").decode()
-            envelope.mail_options.extend(found[2].decode().upper().split())
-            envelope.smtp_utf8 = False
-            answer = "250 2.1.0 OK"
+            answer = self._begin_message() or "250 2.1.0 OK"
+            if answer.startswith("2"):
+                envelope.mail_from = (found[1] or b"<>").decode()
+                envelope.mail_options.extend(found[2].decode().upper().split())
+                envelope.smtp_utf8 = False
         else:
             return False
         self._reset_timeout()
         self._send(answer, line)
         return True
+
+    def _begin_message(self) -> str | None:
+        """Count a message; or why it may not begin."""
+        refusal = self._policy.refuse_sender(self)
+        self.messages += refusal is None
+        return refusal
 
     def _takes(self, options: bytes) -> bool:
         """Whether these options of MAIL need no closer look: none is there twice, and the size is within the limit."""
@@ -314,7 +363,10 @@ class Session(SMTP):
             await self.push("554 Command refused due to lack of security")
         elif (method := self._smtp_methods.get(command)) is None:
             await self._unknown(command)
+        elif self._is_a_nuisance() and command != "QUIT":
+            self.say_goodbye("4.7.0 Too many errors, or commands without mail")
         else:
+            self._idle_commands += 1
             self._reset_timeout()
             await method(argument.strip().decode("utf8", "surrogateescape") or None)
 
@@ -344,9 +396,16 @@ class Session(SMTP):
 
     def _send(self, text: str, line: str | bytes) -> None:
         if text[:1] in "45":
+            self._errors += 1
             command = line.decode("utf8", "surrogateescape").rstrip() if isinstance(line, bytes) else line
             self._owner.refused(self, parse_reply(text, command=command or None))
         self._writer.write(f"{text}\r\n".encode())
+
+    def _is_a_nuisance(self) -> bool:
+        """Whether the client only makes mistakes, or talks for ever and sends nothing."""
+        return self._idle_commands > _MAX_IDLE_COMMANDS or (
+            self._errors > self._bounds.max_errors and not self.may_relay
+        )
 
     def _has_room(self) -> bool:
         transport = cast("asyncio.Transport | None", self.transport)
@@ -363,6 +422,11 @@ class Session(SMTP):
         if asked is None:
             await self.push(rest or "")
             return
+        if self.session is not None and self.session.host_name and not self._mail.mail_from:
+            refusal = self._begin_message()
+            if refusal is not None:
+                await self.push(refusal)
+                return
         await super().smtp_MAIL(rest)
         if self.envelope is not None and self.envelope.mail_from:
             self._mail.asked = asked
@@ -409,7 +473,7 @@ class Session(SMTP):
             await self.push("421 4.7.0 Closing, what follows cannot be told from commands")
             return
         self.in_data = True
-        self._reset_timeout(self._data_timeout)
+        self._reset_timeout(self._bounds.data_timeout)
         try:
             await self._chunk(int(found[1]), is_last=found[2] is not None)
         finally:
@@ -439,9 +503,16 @@ class Session(SMTP):
     async def _finish_chunks(self, envelope: MailEnvelope) -> None:
         envelope.content = b"".join(envelope.chunks or ())
         refused = check_chunks(envelope.content, self.line_length_limit)
-        answer = refused.reply if refused else await self._call_handler_hook("DATA")
+        answer = refused.reply if refused else await self._hand_over()
         self.envelope = self._create_envelope()
         await self.push(answer)
+
+    async def _hand_over(self) -> str:
+        """Give the message to the handler; its answer."""
+        answer = str(await self._call_handler_hook("DATA"))
+        if answer.startswith("2"):
+            self._errors = self._idle_commands = 0
+        return answer
 
     @property
     def _lacks_login(self) -> bool:
@@ -458,7 +529,7 @@ class Session(SMTP):
             await self.push("501 Syntax: DATA" if arg else "503 Error: need RCPT command")
             return
         self.in_data = True
-        self._reset_timeout(self._data_timeout)
+        self._reset_timeout(self._bounds.data_timeout)
         try:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             await self._receive(self.envelope)
@@ -474,7 +545,7 @@ class Session(SMTP):
             answer = content.reply
         else:
             envelope.content = content
-            answer = await self._call_handler_hook("DATA")
+            answer = await self._hand_over()
         self.envelope = self._create_envelope()
         await self.push(answer)
         if isinstance(content, Overlong) and content.cut_off and self.transport is not None:

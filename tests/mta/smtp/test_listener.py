@@ -137,7 +137,7 @@ async def test_ehlo_offers_only_what_is_kept(mta):
         offered = {line[4:] for line in (await client.say("EHLO c.example.org")).split("\n")[1:]}
     assert client.greeting.startswith("220 localhost ESMTP")
     offers = "8BITMIME SMTPUTF8 PIPELINING CHUNKING DSN MT-PRIORITY ENHANCEDSTATUSCODES"
-    assert offered == {"SIZE 5000", "LIMITS RCPTMAX=1024", *offers.split()}
+    assert offered == {"SIZE 5000", "LIMITS MAILMAX=10000 RCPTMAX=1024", *offers.split()}
 
 
 @pytest.mark.parametrize(

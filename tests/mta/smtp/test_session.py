@@ -8,7 +8,7 @@ from aiosmtpd.smtp import SMTP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.smtp.session import Session
+from mta.smtp.session import Bounds, Session
 
 PIECES = """MAIL|mail|RCPT| | FROM:|from:| TO:|to: |<a@example.org>|<b@EXAMPLE.com>|<>|<|>|a.b+c=d@example.org|\t
 <"a b"@example.org>|<a..b@example.org>|<@relay:u@example.com>|<u@[192.0.2.1]>| SIZE=10| size=20| SIZE=99999
@@ -32,6 +32,9 @@ class Everybody:
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         return self.answer_recipient(server, envelope, address)
+
+    def refuse_sender(self, server):
+        return None
 
     def answer_recipient(self, server, envelope, address):
         envelope.rcpt_tos.append(address)
@@ -66,7 +69,7 @@ def test_any_dialogue_has_the_outcome_that_it_has_with_aiosmtpd(lines):
         loop = asyncio.get_running_loop()
         options = {"data_size_limit": 5000, "hostname": "mta", "loop": loop}
         ours, theirs = Everybody(), Everybody()
-        answers = await codes(Session(ours, ours, max_line=1000, data_timeout=5, **options), lines)
+        answers = await codes(Session(ours, ours, bounds=Bounds(1000, 5), **options), lines)
         expected = await codes(SMTP(theirs, enable_SMTPUTF8=True, **options), lines)
         return (answers, ours.seen), (expected, theirs.seen)
 
@@ -90,7 +93,7 @@ async def test_plain_envelopes_are_answered_without_the_full_grammar(line, monke
             return super()._getaddr(arg)
 
     policy = Everybody()
-    session = Watched(policy, policy, max_line=1000, data_timeout=5, hostname="m", loop=asyncio.get_running_loop())
+    session = Watched(policy, policy, bounds=Bounds(1000, 5), hostname="m", loop=asyncio.get_running_loop())
     assert await codes(session, [line, "RCPT TO:<u@example.com>"]) == ["220", "250", "250", "250", "221"]
     assert asked == []
     assert [seen[3] for seen in policy.seen] == ["u@example.com"]
@@ -98,7 +101,7 @@ async def test_plain_envelopes_are_answered_without_the_full_grammar(line, monke
 
 async def test_a_client_that_reads_no_answers_is_not_listened_to():
     policy = Everybody()
-    session = Session(policy, policy, max_line=1000, data_timeout=5, hostname="m", loop=asyncio.get_running_loop())
+    session = Session(policy, policy, bounds=Bounds(1000, 5), hostname="m", loop=asyncio.get_running_loop())
     server = await asyncio.get_running_loop().create_server(lambda: session, "127.0.0.1", 0)
     for listening in server.sockets:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
