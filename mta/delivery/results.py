@@ -7,7 +7,6 @@ until it is too old. A refusal before there was a session speaks of us and not o
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from mta.delivery.notice import Action, Report
 from mta.delivery.returns import Returns
 from mta.events.instants import SECOND
 from mta.events.reply import SmtpReply
+from mta.events.retry_hint import retry_after
 from mta.metrics import MtaMetrics
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, Message
@@ -27,12 +27,6 @@ __all__ = ["Result", "Results", "told_pause"]
 
 _LONGEST_TOLD = 3600
 _TOO_OLD = internal_reply(551, "the message waited too long", "5.4.7")
-_TOLD = re.compile(
-    r"(?:try|retry|come back|again|wait|greylist\w*|throttled)[^.;]{0,60}?"
-    r"\b(\d{1,5})\s*(s|sec|second|m|min|minute|h|hour)s?\b",
-    re.IGNORECASE,
-)
-_UNIT = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +47,10 @@ def _host(result: Result) -> str:
 
 def told_pause(reply: SmtpReply) -> int | None:
     """For how many seconds a temporary refusal asks to be left alone, if it does; at most an hour is believed."""
-    found = _TOLD.search(reply.text) if reply.is_transient and not reply.text.startswith(INTERNAL) else None
-    return min(int(found[1]) * _UNIT[found[2][0].lower()], _LONGEST_TOLD) if found else None
+    if not reply.is_transient or reply.text.startswith(INTERNAL):
+        return None
+    told = retry_after(reply.text)
+    return min(told, _LONGEST_TOLD) if told else None
 
 
 @dataclass(slots=True)

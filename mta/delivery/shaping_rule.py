@@ -7,17 +7,21 @@
     duration = "1 hour"
 
 The form is KumoMTA's; `class` is ours and names bounce classes. A pattern sees `CODE ENHANCED TEXT` on one line of
-bounded length. Words of KumoMTA's regular expressions that Python spells otherwise are translated; an expression that
-still cannot be read is an error, because a rule that silently never fires is worse.
+bounded length, because the text is the peer's. RE2 reads it, in linear time whatever peer and pattern are. What RE2
+does not know (look-around, back-references: KumoMTA's engine does) is tried by Python's, which may take long for
+patterns with repetitions within repetitions. What neither knows is an error: a rule that silently never fires is worse.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol, cast
+
+import re2
 
 from mta.delivery.limits import KEYS, NOT_KEPT, Rate, duration, read_value
 from mta.events.reply import SmtpReply
@@ -30,6 +34,13 @@ _SPELLED_OTHERWISE = {r"\z": r"\Z", r"\h": "[0-9A-Fa-f]"}
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
 _NAMED_GROUP = re.compile(r"\(\?<(?=[A-Za-z_])")
 _KEYS = frozenset({"regex", "class", "action", "trigger", "duration", "match_internal"})
+
+
+class Pattern(Protocol):
+    """A regular expression of either engine."""
+
+    def search(self, text: str, /) -> object | None:
+        """What it finds anywhere in the text; None if nothing."""
 
 
 class ActionKind(Enum):
@@ -60,7 +71,7 @@ class Rule:
 
     origin: str
     """Where it stands, for people: `provider.example.automation 2`."""
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[Pattern, ...]
     classes: frozenset[str]
     actions: tuple[Action, ...]
     trigger: Rate | None
@@ -113,9 +124,13 @@ def _texts(value: Any) -> list[str]:
     return texts
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> Pattern:
     if len(text) > _MAX_PATTERN:
         raise ValueError(f"a regex has more than {_MAX_PATTERN} characters")
+    options = re2.Options()
+    options.log_errors = False
+    with suppress(re2.error):
+        return cast("Pattern", re2.compile(text, options))
     translated = _ESCAPE.sub(lambda found: _SPELLED_OTHERWISE.get(found[0], found[0]), text)
     translated = _NAMED_GROUP.sub("(?P<", translated)
     try:

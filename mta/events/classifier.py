@@ -23,6 +23,7 @@ from mta.events.event import EventType
 from mta.events.phrase import PhraseIndex, words
 from mta.events.reply import EnhancedStatus, SmtpReply
 from mta.events.reply_rule import Family, Rule, RuleFile, read_rules
+from mta.events.retry_hint import retry_after
 from mta.events.taxonomy import UNKNOWN, Taxonomy
 from mta.events.template import MAX_TEXT, Template, templatize
 
@@ -50,13 +51,6 @@ _QUOTED = re.compile(
     r"\b(?:said|replied|responded|response|answered|error|data)[:\s(\"'>]{1,4}([245]\d\d)[ \-]", re.IGNORECASE
 )
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
-_RETRY = re.compile(
-    r"\b(?:again|retry|back|wait|later|delayed?|for|in|after)\b\D{0,30}?(?:(\d{1,2}):(\d\d):(\d\d)"
-    r"|(\d{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b)",
-    re.IGNORECASE,
-)
-_RETRY_HINTS = ("retry", "again", "back in", "wait", "greylist", "graylist", "later", "delay")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +181,7 @@ class ReplyClassifier:
             provider or (family.providers[0] if family is not None else None),
             found[0] if found else None,
             find_blocklist(text) if verdict.bounce_class in _LISTED else None,
-            _retry_after(text) if "{n}" in template.text else None,
+            retry_after(text) if "{n}" in template.text else None,
         )
 
     def _find_verdict(
@@ -314,15 +308,3 @@ def _read_wrapped(
         command = answered[1].lower()
         phase = "dot" if "end of" in answered[0].lower() else _PHASE_OF.get(command, command)
     return code, enhanced, phase
-
-
-def _retry_after(text: str) -> int | None:
-    """Seconds that the reply asks to wait, up to a week."""
-    lowered = text.lower()
-    if not any(hint in lowered for hint in _RETRY_HINTS) or not (found := _RETRY.search(lowered)):
-        return None
-    if found[1] is not None:
-        seconds = int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])
-    else:
-        seconds = int(found[4]) * _SECONDS[found[5][0]]
-    return seconds if seconds <= 7 * 86_400 else None

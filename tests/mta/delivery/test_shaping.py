@@ -1,6 +1,7 @@
 """Limits by provider and domain, from KumoMTA's file to what a provider sees."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import orjson
@@ -197,6 +198,13 @@ def test_durations_are_read_as_people_write_them(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="no duration"):
         duration(text)
+
+
+def test_a_pattern_and_a_reply_made_for_each_other_cost_no_time():
+    rule = read_rule({"regex": r"(a+)+(a|aa)+$", "action": "Suspend", "duration": "1h"}, "here", [])
+    started = time.perf_counter()
+    assert not rule.matches("a" * 1000 + "b")
+    assert time.perf_counter() - started < 0.5
 
 
 def test_patterns_in_the_words_of_other_engines_are_translated():
