@@ -91,7 +91,7 @@ class EffectFile:
             return []
 
     def change(self, change: Callable[[list[Effect]], list[Effect]]) -> list[Effect]:
-        """Replace the effects by what `change` makes of them; the last of those about the same stays. Raises OSError."""
+        """Replace the effects by what `change` makes of them; later ones about the same win. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
