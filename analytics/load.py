@@ -24,7 +24,7 @@ from analytics.enrich import Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, hash_of_message_id, merged, projection
 from analytics.recipients import flat
-from analytics.rollup import MEASURE_NAMES, ROLLED, contributions, summed
+from analytics.rollup import MEASURE_NAMES, ROLLED, condensed, contributions, summed
 from analytics.sealed import Sealed
 from analytics.stager import Staged
 from analytics.suppressor import Suppressor
@@ -107,7 +107,7 @@ class Loader:
         refused = [*batch.quarantined, *told.quarantined]
         quarantined = self._quarantine(refused, now)
         receipt = Receipt(
-            received=batch.received,
+            received=staged.received,
             stored=stored,
             duplicates=told.understood - stored + len(refused) - quarantined,
             quarantined=quarantined,
@@ -160,8 +160,9 @@ class Loader:
     def _update_units(self) -> None:
         con = self._con
         con.execute(f"INSERT INTO rollup {summed(contributions(None, 'fresh'))}")
-        con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')}")
-        con.execute("CREATE OR REPLACE TEMP TABLE arriving AS FROM projected WHERE recipient_hash IS NOT NULL")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE arriving AS {projection('fresh')} AND recipient_hash IS NOT NULL")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE projected AS {projection('fresh')} AND recipient_hash IS NULL")
+        self._sealed.revive("arriving")
         self._sealed.revive("projected")
         self._hand_down()
         self._merge_arriving()
@@ -171,12 +172,12 @@ class Loader:
     def _hand_down(self) -> None:
         """Keep what is told of whole messages, and add it to `arriving` for every recipient of a touched message."""
         con = self._con
-        told = con.execute("SELECT count(*) FROM projected WHERE recipient_hash IS NULL").fetchall()[0][0]
+        told = con.execute("SELECT count(*) FROM projected").fetchall()[0][0]
         if told:
             con.execute(
                 "CREATE OR REPLACE TEMP TABLE told AS "
                 + merged(
-                    "SELECT * FROM projected WHERE recipient_hash IS NULL",
+                    "SELECT * FROM projected",
                     "SELECT * FROM message WHERE message_key IN (SELECT message_key FROM projected)",
                 )
             )
@@ -188,7 +189,7 @@ class Loader:
         con.execute(
             "CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT unit_id, message_key FROM arriving UNION "
             "SELECT unit_id, message_key FROM unit WHERE message_key IN "
-            "(SELECT message_key FROM projected WHERE recipient_hash IS NULL)"
+            "(SELECT message_key FROM projected)"
         )
         con.execute(
             f"INSERT INTO arriving SELECT t.unit_id, m.message_key, {facts} "
@@ -208,9 +209,12 @@ class Loader:
             "CREATE OR REPLACE TEMP TABLE changed AS "
             + merged(f"SELECT unit_id, {names} FROM standing", f"SELECT unit_id, {names} FROM arriving")
         )
-        difference = contributions(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})", None)
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE difference AS "
+            + condensed(f"({flat('standing', n='-1')} UNION ALL {flat('changed')})")
+        )
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
-        con.execute(f"INSERT INTO rollup ({columns}) {summed(difference)}")
+        con.execute(f"INSERT INTO rollup ({columns}) {summed(contributions('difference', None))}")
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
         con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from collector.metrics import CollectorHealth
@@ -69,12 +70,15 @@ class Committer:
         Raises what the store raises when it refuses for good, or when the run is to stop while it refuses: about this
         batch or the one before it. Nothing that comes after a batch that was refused may be offered.
         """
-        newest = _newest_event(batch)
-        ready = batch
-        if isinstance(self._store, StagingStore) and batch.received >= _WORTH_STAGING:
+        newest, received = _newest_event(batch), batch.received
+        ready: Any = batch
+        if isinstance(self._store, StagingStore) and received >= _WORTH_STAGING:
             ready = self._patiently(self._store.stage, batch)
+            del batch  # its records have been taken apart: nothing needs them any more
         self.finish()
-        self._running = _Commit(lambda: self._patiently(lambda offered: self._commit(offered, batch, newest), ready))
+        self._running = _Commit(
+            partial(self._patiently, partial(self._commit, received=received, newest=newest), ready)
+        )
 
     def finish(self) -> None:
         """Wait until nothing is being committed. Raises what `start` does."""
@@ -82,12 +86,12 @@ class Committer:
             running, self._running = self._running, None
             running.wait()
 
-    def _commit(self, offered: Any, batch: Batch, newest: int) -> None:
+    def _commit(self, offered: Any, *, received: int, newest: int) -> None:
         before = self._timing.monotonic()
         receipt = self._store.load(offered)
         seconds = self._timing.monotonic() - before
         self.receipt += receipt
-        self._health.committed(records=batch.received, seconds=seconds, newest_event=newest)
+        self._health.committed(records=received, seconds=seconds, newest_event=newest)
 
     def _patiently(self, work: Callable[[Any], _T], subject: Any) -> _T:
         """Do it until it is done."""

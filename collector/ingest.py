@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import FileIO
 
+from collector.batching import BatchLimits
 from collector.committing import Timing
 from collector.errors import SourceError
 from collector.follower import read_limits, reading
@@ -27,6 +28,10 @@ __all__ = ["PATIENCE_S", "Progress", "ingest_paths", "ingest_stream"]
 
 PATIENCE_S = 60.0
 """How long a store may refuse before loading is given up."""
+
+_ROOMY = BatchLimits(records=50_000, bytes=64 << 20, age_s=10.0)
+"""Nobody waits for history, and a large batch costs less a record. Settings that ask for something else have their way.
+"""
 
 Progress = Callable[[str, int, int], None]
 """Told the path being read, how many files were read before it, and how many records were committed."""
@@ -44,7 +49,8 @@ def ingest_paths(
     store raises; everything committed before that stays.
     """
     settings = settings or CollectorSettings()
-    how = replace(reading(settings), patience_s=PATIENCE_S)
+    how = reading(settings)
+    how = replace(how, limits=_ROOMY if how.limits == BatchLimits() else how.limits, patience_s=PATIENCE_S)
     pipeline = Pipeline(store, road="ingest", reading=how, timing=_TIMING)
     files = sorted(_files(paths), key=lambda found: found.order)
     for count, found in enumerate(files):
