@@ -42,7 +42,7 @@ _RANK = (
 )
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT s.report_id, s.report_key, s.kind, s.domain, s.records, s.messages, s.passed
+SELECT s.report_id, s.report_key, s.kind, s.domain, s.mail_auth, s.records, s.messages, s.passed
 FROM staged_report s
 WHERE NOT EXISTS (FROM dmarc.report r WHERE r.report_key = s.report_key AND r.content_hash = s.content_hash)
 QUALIFY row_number() OVER (PARTITION BY s.report_key, s.content_hash ORDER BY s.report_id) = 1
@@ -63,12 +63,14 @@ WHERE report.report_id = n.report_id AND (report.revision <> n.revision OR repor
 """
 _COUNTERS = """
 INSERT INTO dmarc.counter
+WITH believed AS (FROM fresh WHERE mail_auth IN ('pass', 'unknown'))
 SELECT name, label, sum(value) FROM (
     SELECT 'reports' AS name, kind AS label, count(*) AS value FROM fresh GROUP BY kind
-    UNION ALL SELECT 'messages', 'pass', sum(passed) FROM fresh WHERE kind = 'aggregate'
-    UNION ALL SELECT 'messages', 'fail', sum(messages - passed) FROM fresh WHERE kind = 'aggregate'
-    UNION ALL SELECT 'sessions', 'success', sum(passed) FROM fresh WHERE kind = 'tls'
-    UNION ALL SELECT 'sessions', 'failure', sum(messages - passed) FROM fresh WHERE kind = 'tls'
+    UNION ALL SELECT 'messages', 'pass', sum(passed) FROM believed WHERE kind = 'aggregate'
+    UNION ALL SELECT 'messages', 'fail', sum(messages - passed) FROM believed WHERE kind = 'aggregate'
+    UNION ALL SELECT 'sessions', 'success', sum(passed) FROM believed WHERE kind = 'tls'
+    UNION ALL SELECT 'sessions', 'failure', sum(messages - passed) FROM believed WHERE kind = 'tls'
+    UNION ALL SELECT 'forged', kind, count(*) FROM fresh WHERE mail_auth IN ('fail', 'none') GROUP BY kind
     UNION ALL SELECT 'quarantined', reason, count(*) FROM new_quarantine GROUP BY reason
     UNION ALL SELECT 'duplicates', '', (SELECT count(*) FROM staged_report) - (SELECT count(*) FROM fresh)
 ) WHERE value > 0 GROUP BY ALL
