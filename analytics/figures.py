@@ -1,8 +1,8 @@
 """The counts that answer a question, summed straight from recipients and events.
 
 A question by dimensions that the rollup does not have reads the recipients themselves, millions of them. What each of
-them counts as takes few forms (`PROFILE`), so rows are first condensed to one a group, bucket and profile, and only
-these are counted: the thirty-odd measures are computed over thousands of rows instead of millions.
+them counts as takes few forms (analytics/profile.py), so rows are first condensed to one a group, bucket and profile,
+and only these are counted: the thirty-odd measures are computed over thousands of rows instead of millions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS
-from analytics.rollup import COUNTED_EVENTS, MEASURES, PROFILE, Measure, moments, of_one_facet
+from analytics.profile import unfolded
+from analytics.rollup import COUNTED_EVENTS, MEASURES, TRIES, Measure, moments, of_one_facet
 
 __all__ = ["Cut", "figures", "of_rollup"]
 
@@ -75,19 +76,20 @@ def of_rollup(cut: Cut) -> str:
 
 def _of_recipients(recipients: str, at: str, counted: Sequence[Measure], cut: Cut) -> str:
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in cut.dimensions)
-    needed = [name for name in PROFILE if any(_mentions(measure, name) for measure in counted)]
-    profile = "".join(f", {PROFILE[name]} AS {name}" for name in needed)
-    counted_when = f"{at} IS NOT NULL AND {cut.within.format(at)}"
-    rows = f"SELECT n, {at} AS instant{keys}{profile} FROM {recipients} WHERE {counted_when}"
-    named = "".join(f"{name}, " for name in (*cut.by, *needed))
-    began = f"{cut.bucket.format('instant')} AS began, " if cut.bucket is not None else ""
-    condensed = f"SELECT {began}{named}sum(n) AS n FROM ({rows}) WHERE {cut.where} GROUP BY ALL"
-    sums = ", ".join(f"sum({measure.counted}) AS {measure.name}" for measure in counted)
-    return f"SELECT {''.join(f'{key}, ' for key in cut.keys)}{sums} FROM ({condensed}) GROUP BY ALL"
-
-
-def _mentions(measure: Measure, name: str) -> bool:
-    return name in measure.counted.replace("'", " ").replace("(", " ").replace(")", " ").split()
+    sums = {name: sql for name, sql in TRIES.items() if any(measure.value == name for measure in counted)}
+    tries = "".join(f", {sql} AS {name}" for name, sql in sums.items())
+    rows = (
+        f"SELECT n, profile, {at} AS moment{keys}{tries} FROM {recipients} "
+        f"WHERE {at} IS NOT NULL AND {cut.within.format(at)}"
+    )
+    began = f"{cut.bucket.format('moment')} AS began, " if cut.bucket is not None else ""
+    by, summed = "".join(f"{name}, " for name in cut.by), "".join(f", sum({name}) AS {name}" for name in sums)
+    condensed = f"SELECT {began}{by}profile, sum(n) AS n{summed} FROM ({rows}) WHERE {cut.where} GROUP BY ALL"
+    shown = "".join(f"{key}, " for key in cut.keys)
+    carried = "".join(f", {name}" for name in sums)
+    taken_apart = f"SELECT {shown}n{carried}, {unfolded()} FROM ({condensed})"
+    measures = ", ".join(f"sum({measure.counted}) AS {measure.name}" for measure in counted)
+    return f"SELECT {shown}{measures} FROM ({taken_apart}) GROUP BY ALL"
 
 
 def _of_events(events: str, clock: str, cut: Cut) -> str:

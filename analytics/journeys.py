@@ -93,7 +93,7 @@ def packed(rows: str) -> str:
 def unpacked(rows: str, more: str = "") -> str:
     """SELECT of flat rows from packed ones; `more` is SQL of further columns, each beginning with a comma."""
     values = ", ".join(_unpacked(column.name, column.sql_type) for column in COLUMNS)
-    return f"SELECT n, {values}{more} FROM {rows}"
+    return f"SELECT n, profile, {values}{more} FROM {rows}"
 
 
 def _unpacked(name: str, sql_type: str) -> str:

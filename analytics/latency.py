@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from analytics.dimensions import DIMENSIONS
 from analytics.rates import Question
 from analytics.relations import units
-from analytics.rollup import PROFILE
 from analytics.store import Store
 
 __all__ = ["QUANTILES", "Latency", "latencies"]
 
-_OUTCOME = PROFILE["outcome"]
+_OUTCOME = "coalesce(terminal_outcome, 'in_flight')"
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 

@@ -23,7 +23,8 @@ from analytics import counters, hops, learning, steps
 from analytics.enrich import Enricher
 from analytics.identity import broken_at_load
 from analytics.lifecycle import FACTS, OUTCOME, hash_of_message_id, merged, projection
-from analytics.recipients import flat
+from analytics.profile import PROFILE
+from analytics.recipients import flat, of_unit
 from analytics.rollup import MEASURE_NAMES, ROLLED, condensed, contributions, summed
 from analytics.sealed import Sealed
 from analytics.stager import Staged
@@ -203,11 +204,12 @@ class Loader:
         names = ", ".join(fact.name for fact in FACTS)
         con.execute(
             "CREATE OR REPLACE TEMP TABLE standing AS "
-            f"SELECT unit_id, {names} FROM unit WHERE unit_id IN (SELECT unit_id FROM arriving)"
+            f"SELECT unit_id, profile, {names} FROM unit WHERE unit_id IN (SELECT unit_id FROM arriving)"
         )
         con.execute(
-            "CREATE OR REPLACE TEMP TABLE changed AS "
+            f"CREATE OR REPLACE TEMP TABLE changed AS SELECT *, {of_unit(PROFILE)} AS profile FROM ("
             + merged(f"SELECT unit_id, {names} FROM standing", f"SELECT unit_id, {names} FROM arriving")
+            + ")"
         )
         con.execute(
             "CREATE OR REPLACE TEMP TABLE difference AS "
@@ -216,7 +218,7 @@ class Loader:
         columns = ", ".join(("clock", "bucket", *ROLLED, *MEASURE_NAMES))
         con.execute(f"INSERT INTO rollup ({columns}) {summed(contributions('difference', None))}")
         con.execute("DELETE FROM unit WHERE unit_id IN (SELECT unit_id FROM standing)")
-        con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM changed")
+        con.execute(f"INSERT INTO unit (unit_id, profile, {names}) SELECT unit_id, profile, {names} FROM changed")
 
     def _follow_hops(self) -> None:
         """Join what this load tells of one mail's way through several of our servers."""

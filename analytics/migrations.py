@@ -15,7 +15,8 @@ import duckdb
 from analytics import steps
 from analytics.errors import SchemaTooNew
 from analytics.lifecycle import FACTS, create_unit_tables, hash_of_message_id, merged, projection
-from analytics.recipients import COLUMNS
+from analytics.profile import PROFILE
+from analytics.recipients import COLUMNS, of_unit
 from analytics.rollup import create_rollup_table
 
 __all__ = ["SCHEMA", "migrate"]
@@ -63,10 +64,14 @@ def _parts(con: duckdb.DuckDBPyConnection) -> None:
     """Schema 6. Recipients that are taken back wait in `correction`, which has the columns of a flat row."""
     _script("0006_parts.sql")(con)
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS)
-    con.execute(f"CREATE TABLE correction (n TINYINT NOT NULL, version UTINYINT NOT NULL, {columns})")
+    con.execute(
+        f"CREATE TABLE correction (n TINYINT NOT NULL, version UTINYINT NOT NULL, profile UINTEGER NOT NULL, {columns})"
+    )
+    con.execute("ALTER TABLE unit ADD COLUMN profile UINTEGER")
     for table in ("unit", "message"):
         con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS message_hash UBIGINT")
         con.execute(f"UPDATE {table} SET message_hash = {hash_of_message_id('message_id')} WHERE message_hash IS NULL")
+    con.execute(f"UPDATE unit SET profile = {of_unit(PROFILE)}")
 
 
 STEPS: tuple[Step, ...] = (

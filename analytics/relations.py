@@ -18,7 +18,7 @@ __all__ = ["Clock", "events", "units"]
 
 Clock = Literal["event", "cohort"]
 
-_COLUMNS = ", ".join(("n", *(column.name for column in COLUMNS)))
+_COLUMNS = ", ".join(("n", "profile", *(column.name for column in COLUMNS)))
 
 
 def units(store: Store, clock: Clock = "cohort", since: int | None = None, until: int | None = None) -> str:  # noqa: ARG001

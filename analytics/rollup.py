@@ -1,11 +1,10 @@
 """Counts over time: what every recipient adds to which bucket, as signed rows that are only ever appended.
 
-`PROFILE` says what a recipient counts as, over a flat row (analytics/recipients.py); `MEASURES` defines every count of
-METRICS.md once, as a condition over such a profile plus the instant at which the *event clock* counts it; on the
-*cohort clock* everything counts at injection. When a unit changes, what it added before is appended negated and what it
-adds now is appended as it is; a figure is the sum of its bucket's rows. A late bounce thus corrects the bucket of its
-send without rewriting anything (promise 10), and the table can be rebuilt from recipients and events at any time, which
-the tests do.
+A profile says what a recipient counts as (analytics/profile.py); `MEASURES` defines every count of METRICS.md once, as
+a condition over such a profile plus the instant at which the *event clock* counts it; on the *cohort clock* everything
+counts at injection. When a unit changes, what it added before is appended negated and what it adds now is appended as
+it is; a figure is the sum of its bucket's rows. A late bounce thus corrects the bucket of its send without rewriting
+anything (promise 10), and the table can be rebuilt from recipients and events at any time, which the tests do.
 """
 
 from __future__ import annotations
@@ -15,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS, ROLLED, Facet
+from analytics.profile import unfolded
 from analytics.recipients import COLUMNS
 
 __all__ = [
     "COUNTED_EVENTS",
     "MEASURES",
     "MEASURE_NAMES",
-    "PROFILE",
     "ROLLED",
+    "TRIES",
     "Measure",
     "compaction",
     "condensed",
@@ -37,57 +37,17 @@ BUCKET = "1 minute"
 COARSE_BUCKET = "5 minutes"
 """Buckets older than the fine horizon are merged into these."""
 
-_LOOPS = "(SELECT provider FROM provider_label WHERE runs_loop)"
 _ATTEMPT = "type IN ('delivery', 'deferral', 'bounce')"
-_FAILED = "coalesce(terminal_outcome IN ('bounced', 'expired'), false)"
-_DELIVERED = "coalesce(terminal_outcome = 'delivered', false)"
-
-
-def _final(field: str) -> str:
-    """A field of the failure that decided.
-
-    An expired recipient counts by its last 4xx (METRICS.md): the text of the expiry itself is ours and says nothing
-    about the provider.
-    """
-    last_4xx = f"coalesce(last_deferral_{field}, terminal_{field})"
-    return f"CASE WHEN terminal_outcome = 'expired' THEN {last_4xx} ELSE terminal_{field} END"
-
-
-def _verdict(applies: str, bounce_class: str, severity: str) -> str:
-    judged = f"CASE WHEN {bounce_class} = 'unknown' THEN 'undetermined' ELSE coalesce({severity}, '') END"
-    return f"CASE WHEN {applies} THEN {judged} END"
-
-
-PROFILE: dict[str, str] = {
-    "outcome": "coalesce(terminal_outcome, 'in_flight')",
-    "verdict": _verdict(_FAILED, _final("class"), _final("severity")),
-    "failed_locally": f"{_FAILED} AND coalesce({_final('origin')} = 'local', false)",
-    "refused_remotely": "coalesce(terminal_outcome = 'bounced' AND terminal_origin = 'remote', false)",
-    "at_once": f"{_DELIVERED} AND coalesce(delivered_attempt = 1, false) AND deferred_at IS NULL",
-    "attempted": "first_attempt_at IS NOT NULL",
-    "deferred": "deferred_at IS NOT NULL",
-    "held_up": "held_up_at IS NOT NULL",
-    "oob_verdict": _verdict(f"{_DELIVERED} AND oob_moment IS NOT NULL", "oob_class", "oob_severity"),
-    "complained": "complained_at IS NOT NULL",
-    # Only a provider that runs a feedback loop can complain; elsewhere silence means nothing (promise 6).
-    "complainable": f"{_DELIVERED} AND provider_name IN {_LOOPS}",
-    "tries": "coalesce(attempts, 0)::BIGINT",
-    "tries_deferred": "coalesce(deferrals, 0)::BIGINT",
-    "tries_held_up": "coalesce(local_attempts, 0)::BIGINT",
-    # A hop that its next hop stands for counts as nothing but the tries that were made there.
-    "absorbed": "successor IS NOT NULL",
-}
-"""What a recipient counts as: SQL over a flat row. Few profiles exist, so many recipients condense to few rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One count.
 
-    `value` is SQL over a profile (a number or a condition); `event_at` the instant of the event clock, a column of a
-    flat row, None if only the cohort clock knows it. `of_event` marks counts of attempts and refusals, which the event
-    clock takes from events. `facet` says which of the recipient's failures it counts, if any: its traits are what the
-    count can be split by.
+    `value` is SQL over the traits of a profile, or the name of a column to be summed up; `event_at` the instant of the
+    event clock, a column of a flat row, None if only the cohort clock knows it. `of_event` marks counts of attempts and
+    refusals, which the event clock takes from events. `facet` says which of the recipient's failures it counts, if any:
+    its traits are what the count can be split by.
     """
 
     name: str
@@ -98,11 +58,20 @@ class Measure:
 
     @property
     def counted(self) -> str:
-        """SQL of what a row with weight `n` adds."""
+        """SQL of what a row adds that stands for `n` recipients and holds the sums of their tries."""
+        if self.value in TRIES:
+            return self.value
         if self.of_event is not None:
             return f"n * ({self.value})::BIGINT"
         return f"CASE WHEN absorbed THEN 0 ELSE n * ({self.value})::BIGINT END"
 
+
+TRIES = {
+    "tries": "n * coalesce(attempts, 0)::BIGINT",
+    "tries_deferred": "n * coalesce(deferrals, 0)::BIGINT",
+    "tries_held_up": "n * coalesce(local_attempts, 0)::BIGINT",
+}
+"""What is summed up rather than counted: SQL over a flat row."""
 
 _SEVERITIES = ("hard", "soft", "block", "undetermined")
 
@@ -113,13 +82,13 @@ MEASURES: tuple[Measure, ...] = (
               facet="" if name in {"delivered", "transferred"} else "final")
       for name in ("delivered", "bounced", "expired", "admin_bounced", "suppressed", "transferred")),
     Measure("delivered_first", "at_once", "terminal_moment"),
-    *(Measure(name, f"coalesce(verdict = '{name}', false)", "terminal_moment", facet="final") for name in _SEVERITIES),
+    *(Measure(name, f"verdict = '{name}'", "terminal_moment", facet="final") for name in _SEVERITIES),
     Measure("local_failures", "failed_locally", "terminal_moment", facet="final"),
     Measure("attempted", "attempted", "first_attempt_at"),
     Measure("deferred", "deferred", "first_attempt_at", facet="deferral"),
     Measure("deferred_locally", "held_up", "injected_at", facet="deferral"),
-    Measure("oob_bounced", "oob_verdict IS NOT NULL", "oob_moment", facet="oob"),
-    *(Measure(f"oob_{name}", f"coalesce(oob_verdict = '{name}', false)", "oob_moment", facet="oob")
+    Measure("oob_bounced", "oob_verdict <> ''", "oob_moment", facet="oob"),
+    *(Measure(f"oob_{name}", f"oob_verdict = '{name}'", "oob_moment", facet="oob")
       for name in _SEVERITIES),
     Measure("complained", "complained", "complained_at"),
     Measure("complainable", "complainable", "terminal_moment"),
@@ -138,12 +107,12 @@ COUNTED_EVENTS = " OR ".join(f"({measure.of_event})" for measure in MEASURES if 
 
 _COUNTED_BY = " ".join(
     (
-        *PROFILE.values(),
+        *TRIES.values(),
         *(measure.event_at for measure in MEASURES if measure.event_at is not None),
         *(DIMENSIONS[name].of_recipient for name in ROLLED),
     )
 )
-"""Every expression over a flat row that decides which figures it adds to."""
+"""Every expression over a flat row that decides, besides its profile, which figures it adds to."""
 
 
 def create_rollup_table() -> str:
@@ -204,7 +173,7 @@ def condensed(recipients: str) -> str:
         for column in COLUMNS
         if re.search(rf"\b{column.name}\b", _COUNTED_BY)
     )
-    return f"SELECT sum(n)::BIGINT AS n, {columns} FROM {recipients} GROUP BY ALL HAVING sum(n) <> 0"
+    return f"SELECT sum(n)::BIGINT AS n, profile, {columns} FROM {recipients} GROUP BY ALL HAVING sum(n) <> 0"
 
 
 def summed(select: str, dimensions: Sequence[str] = ROLLED) -> str:
@@ -226,13 +195,13 @@ def compaction() -> str:
 def _of_recipients(recipients: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure]) -> str:
     names = {measure.name for measure in counted}
     keys = "".join(f", {DIMENSIONS[name].of_facet(counted[0].facet)} AS {name}" for name in dimensions)
-    profile = ", ".join(f"{sql} AS {name}" for name, sql in PROFILE.items())
+    tries = ", ".join(f"{sql} AS {name}" for name, sql in TRIES.items())
     values = ", ".join(
         f"{measure.counted} AS {measure.name}" if measure.name in names else f"0 AS {measure.name}"
         for measure in MEASURES
     )
     profiled = (
-        f"SELECT time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, n, {profile} FROM {recipients} "
+        f"SELECT time_bucket(INTERVAL '{BUCKET}', {at}) AS bucket{keys}, n, {tries}, {unfolded()} FROM {recipients} "
         f"WHERE {at} IS NOT NULL"
     )
     named = "".join(f", {name}" for name in dimensions)

@@ -100,8 +100,13 @@ class Sealed:
         )
         flat = ", ".join(column.name for column in COLUMNS)
         names = ", ".join(fact.name for fact in FACTS)
-        con.execute(f"INSERT INTO correction (n, version, {flat}) SELECT -1, version, {flat} FROM revived")
-        con.execute(f"INSERT INTO unit (unit_id, {names}) SELECT unit_id, {names} FROM ({structured('revived')})")
+        con.execute(
+            f"INSERT INTO correction (n, version, profile, {flat}) SELECT -1, version, profile, {flat} FROM revived"
+        )
+        con.execute(
+            f"INSERT INTO unit (unit_id, profile, {names}) "
+            f"SELECT unit_id, profile, {names} FROM ({structured('revived')})"
+        )
         messages = structured("(SELECT * FROM found WHERE kind = 'message')")
         con.execute(
             f"INSERT INTO message (unit_id, {names}) SELECT unit_id, {names} FROM ({merged(messages)}) "

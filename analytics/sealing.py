@@ -82,22 +82,26 @@ def _choose(con: duckdb.DuckDBPyConnection, horizons: Horizons, limit: int) -> N
     names = ", ".join(column.name for column in COLUMNS)
     version = "coalesce((SELECT max(c.version) + 1 FROM correction c WHERE c.unit_id = f.unit_id), 0)::UTINYINT"
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE leaving AS "
-        f"SELECT n, 'recipient' AS kind, {version} AS version, {names} FROM ({flat('unit', where=gone)}) f UNION ALL "
-        f"SELECT n, 'recipient', version, {names} FROM correction WHERE {gone}"
+        f"CREATE OR REPLACE TEMP TABLE leaving AS SELECT n, 'recipient' AS kind, {version} AS version, profile, "
+        f"{names} "
+        f"FROM ({flat('unit')}) f WHERE {gone} UNION ALL "
+        f"SELECT n, 'recipient', version, profile, {names} FROM correction WHERE {gone}"
     )
     quiet = {"quiet": horizons.finished, "limit": limit}
+    messages = flat("message", n="0", profile="0")
     con.execute(
-        f"INSERT INTO leaving SELECT 0, 'message', 0, {names} FROM ({flat('message')}) m WHERE last_event_at < "
-        "make_timestamp($quiet) AND NOT EXISTS (SELECT 1 FROM unit u WHERE u.message_key = m.message_key "
-        "AND u.unit_id NOT IN (SELECT unit_id FROM leaving_unit)) LIMIT $limit",
+        f"INSERT INTO leaving SELECT n, 'message', 0, profile, {names} FROM ({messages}) m "
+        "WHERE last_event_at < make_timestamp($quiet) AND NOT EXISTS (SELECT 1 FROM unit u "
+        "WHERE u.message_key = m.message_key AND u.unit_id NOT IN (SELECT unit_id FROM leaving_unit)) LIMIT $limit",
         quiet,
     )
-    loose = merged(projection(
-        "(SELECT * FROM event WHERE type IN ('rejection', 'oob_bounce', 'complaint') AND time < make_timestamp($quiet) "
-        "AND unit_id NOT IN (SELECT unit_id FROM unit) LIMIT $limit)", "true"))  # fmt: skip
+    events = (
+        "(SELECT * FROM event WHERE type IN ('rejection', 'oob_bounce', 'complaint') "
+        "AND time < make_timestamp($quiet) AND unit_id NOT IN (SELECT unit_id FROM unit) LIMIT $limit)"
+    )
+    loose = flat(f"({merged(projection(events, 'true'))})", n="0", profile="0")
     con.execute(
-        f"INSERT INTO leaving SELECT 0, 'loose', 0, {names} FROM ({flat(f'({loose})')}) "
+        f"INSERT INTO leaving SELECT n, 'loose', 0, profile, {names} FROM ({loose}) "
         "WHERE unit_id NOT IN (SELECT unit_id FROM leaving)",
         quiet,
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from analytics.lifecycle import hash_of_message_id
 from analytics.relations import events, units
-from analytics.rollup import PROFILE
 from analytics.store import Store
 from mta.events.instants import DAY
 
@@ -102,7 +101,7 @@ def _matching(store: Store, conditions: Sequence[str], tenant: str | None, limit
         f"""
         WITH found AS ({found})
         SELECT unit_id, max(message_id) OVER (PARTITION BY unit_id), recipient_hash, domain, provider_name, tenant_name,
-               campaign_name, epoch_us(injected_at), {PROFILE["outcome"]}, oob_moment IS NOT NULL,
+               campaign_name, epoch_us(injected_at), coalesce(terminal_outcome, 'in_flight'), oob_moment IS NOT NULL,
                complained_at IS NOT NULL, message_key, epoch_us(first_event_at), epoch_us(last_event_at), message_hash,
                successor
         FROM found WHERE n = 1 AND ($tenant IS NULL OR tenant_name = $tenant)
