@@ -6,6 +6,7 @@ a `rate()` (promise 10). What may be restated later (outcomes, windows) is a gau
 
 from __future__ import annotations
 
+from analytics.senders import SENDERS
 from mta.events.metric import Metric
 
 __all__ = ["LATENCY_BUCKETS", "METRICS", "WINDOWS"]
@@ -54,6 +55,16 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         "Delivery attempts that the provider answered, by event time in the window that ends now.",
         ("window", "provider", "outcome"),
+    ),
+    *(
+        Metric(
+            f"mtascope_window_{kind}_mail",
+            "gauge",
+            f"Mail of the largest {kind}s by event time, in five-minute steps; `answered` and `deferred` count "
+            "attempts, the other measures recipients.",
+            ("window", kind, "measure"),
+        )
+        for kind in SENDERS
     ),
     Metric(
         "mtascope_recipients",

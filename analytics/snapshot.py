@@ -11,8 +11,9 @@ from analytics import counters
 from analytics.identity import Identity, check
 from analytics.lifecycle import INJECTED_AT
 from analytics.metrics import WINDOWS
+from analytics.senders import SenderKey, sender_windows
 from analytics.store import Store
-from mta.events.instants import MINUTE
+from mta.events.instants import MINUTE, SECOND
 from mta.events.intake import REASONS
 
 __all__ = ["Snapshot", "WindowKey", "take_snapshot"]
@@ -20,6 +21,7 @@ __all__ = ["Snapshot", "WindowKey", "take_snapshot"]
 WindowKey = tuple[str, str, str]
 """Window label, provider label, measure or outcome."""
 
+_SENDERS_EVERY = 15 * SECOND
 _LABEL = "coalesce(label, 'other')"
 _LABELLED = "LEFT JOIN provider_label USING (provider)"
 _RECIPIENT_MEASURES = {
@@ -57,11 +59,18 @@ class Snapshot:
     store_events: int
     quarantined: Mapping[str, int] = field(default_factory=dict)
     unattributed: Mapping[str, int] = field(default_factory=dict)
+    senders: Mapping[str, Mapping[SenderKey, int]] = field(default_factory=dict)
+    """Metric name to figures of tenants and pools, as of `senders_at`."""
+    senders_at: int = 0
 
 
-def take_snapshot(store: Store) -> Snapshot:
-    """Read all figures in one transaction, so that they agree with each other."""
+def take_snapshot(store: Store, before: Snapshot | None = None) -> Snapshot:
+    """Read all figures in one transaction, so that they agree with each other.
+
+    Windows of tenants and pools reach back for hours: those of the snapshot `before` hold for a quarter of a minute.
+    """
     now = store.clock()
+    fresh = before is not None and 0 <= now - before.senders_at < _SENDERS_EVERY
     con = store.cursor()
     try:
         con.begin()
@@ -79,6 +88,8 @@ def take_snapshot(store: Store) -> Snapshot:
             store_events=con.execute("SELECT count(*) FROM event").fetchall()[0][0],
             quarantined=_quarantined(con),
             unattributed=_unattributed(con),
+            senders=before.senders if before and fresh else sender_windows(con, now),
+            senders_at=before.senders_at if before and fresh else now,
         )
     finally:
         con.rollback()

@@ -68,7 +68,8 @@ class Board:
     """One board.
 
     `uid` is its address in Grafana and never changes. `by_provider` and `by_window` say which of the optional variables
-    it offers; `homes` are the metrics whose `job` and `instance` it offers to choose from.
+    it offers, `windows` which windows there are; `homes` are the metrics whose `job` and `instance` it offers to choose
+    from.
     """
 
     uid: str
@@ -78,6 +79,7 @@ class Board:
     tags: tuple[str, ...] = ()
     by_provider: bool = True
     by_window: bool = True
+    windows: tuple[str, ...] = WINDOWS
     homes: tuple[str, ...] = ("mtascope_build_info",)
     since: str = "now-6h"
 
@@ -120,7 +122,7 @@ class Board:
             yield _choice("provider", "Provider", f"label_values({seen}, provider)")
         if self.by_window:
             hour = model.VariableOption(text="1h", value="1h", selected=True)
-            yield dashboard.CustomVariable("window").label("Window").values(",".join(WINDOWS)).current(hour)
+            yield dashboard.CustomVariable("window").label("Window").values(",".join(self.windows)).current(hour)
 
     def _placed(self) -> Iterator[model.Panel | model.RowPanel]:
         y = 0

@@ -19,7 +19,7 @@ from dashboards.palette import BAD, GOOD, NEUTRAL, OUTCOMES, WATCH
 from dashboards.rates import Share
 from dashboards.thresholds import Line
 
-__all__ = ["DATASOURCE", "Column", "Query", "bars", "graph", "number", "provider_table", "verdict"]
+__all__ = ["DATASOURCE", "Column", "Query", "bars", "graph", "number", "provider_table", "ranking", "verdict"]
 
 DATASOURCE = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA = "no data"
@@ -163,22 +163,27 @@ def bars(
 
 def provider_table(title: str, description: str, columns: Iterable[Column], *, link: str) -> table.Panel:
     """One row for each provider, joined from one instant query a column; the name leads to `link`."""
+    panel = ranking(title, description, "provider", columns)
+    return panel.override_by_name("Provider", [_property("links", [{"title": "Open this provider", "url": link}])])
+
+
+def ranking(title: str, description: str, key: str, columns: Iterable[Column]) -> table.Panel:
+    """One row for each value of the label `key`, joined from one instant query a column, the largest first."""
     listed = tuple(zip("ABCDEFGHIJ", columns, strict=False))
     panel = table.Panel().title(title).description(description).datasource(DATASOURCE).no_value(NO_DATA)
     panel.align(common_model.FieldTextAlignment.AUTO).filterable(filterable=True).thresholds(_steps(None))
     panel.with_transformation(
-        model.DataTransformerConfig(id_val="joinByField", options={"byField": "provider", "mode": "outer"})
+        model.DataTransformerConfig(id_val="joinByField", options={"byField": key, "mode": "outer"})
     )
     panel.with_transformation(
         model.DataTransformerConfig(
             id_val="organize",
             options={
                 "excludeByName": {f"Time {n}": True for n in range(1, len(listed) + 1)} | {"Time": True},
-                "renameByName": {"provider": "Provider"} | {f"Value #{ref}": column.title for ref, column in listed},
+                "renameByName": {key: key.capitalize()} | {f"Value #{ref}": column.title for ref, column in listed},
             },
         )
     )
-    panel.override_by_name("Provider", [_property("links", [{"title": "Open this provider", "url": link}])])
     for ref, column in listed:
         panel.with_target(_target(Query(column.expr, instant=True), ref, table_format=True))
         panel.override_by_name(column.title, _column_looks(column))

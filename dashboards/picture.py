@@ -183,17 +183,18 @@ def _bars(panel: dict[str, Any], answers: list[list[Series]]) -> str:
 
 
 def _table(panel: dict[str, Any], answers: list[list[Series]]) -> str:
+    key = panel["transformations"][0]["options"]["byField"]
     names = panel["transformations"][1]["options"]["renameByName"]
     titles = [names[f"Value #{target['refId']}"] for target in panel["targets"]]
     rows: dict[str, dict[str, float]] = {}
     for title, answer in zip(titles, answers, strict=True):
         for one in answer:
-            rows.setdefault(one.labels.get("provider", ""), {})[title] = one.last
+            rows.setdefault(one.labels.get(key, ""), {})[title] = one.last
     if not rows:
         return _none(panel)
     looks = {o["matcher"]["options"]: {p["id"]: p["value"] for p in o["properties"]}
              for o in panel["fieldConfig"]["overrides"]}  # fmt: skip
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in ("Provider", *titles))
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in (names[key], *titles))
     room = int((panel["gridPos"]["h"] * _ROW_HEIGHT - 56) / 25)
     body = "".join(
         f"<tr><td>{html.escape(name)}</td>" + "".join(_cell(looks.get(t, {}), row.get(t)) for t in titles) + "</tr>"

@@ -53,8 +53,9 @@ from mtascope.console import hand_out
 from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.opened_store import open_store
 from mtascope.report_mailboxes import ReportMailboxes
-from mtascope.resources import bounce_groups, taxonomy
+from mtascope.resources import bounce_groups, provider_map, taxonomy
 from mtascope.settings import Settings
+from mtascope.upkeep import Upkeep
 from mtascope.watching import Watching
 
 __all__ = ["Owner", "open_store"]
@@ -79,6 +80,8 @@ class Owner:
         )
         self._mailboxes = ReportMailboxes(settings, self._store)
         self._watching = Watching(settings, self._store)
+        providers = settings.providers
+        self._upkeep = Upkeep(self._store, provider_map(providers.names, providers.groups), providers)
         self._page = MetricsPage(
             {
                 "store": store_families(lambda: self._latest, __version__),
@@ -110,6 +113,7 @@ class Owner:
             self._tick,
             *mailboxes,
             *self._watching.works,
+            self._upkeep.run,
         )
         threads = [threading.Thread(target=work, daemon=True) for work in works]
         serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
@@ -125,6 +129,7 @@ class Owner:
         self._follower.stop()
         self._drain.stop()
         self._mailboxes.stop()
+        self._upkeep.stop()
         self._watching.stop()
         for thread in threads:
             await asyncio.to_thread(thread.join)

@@ -11,6 +11,7 @@ from dashboards.boards.isp import ISP
 from dashboards.boards.nodes import NODES
 from dashboards.boards.queue import QUEUE_HEALTH
 from dashboards.boards.reasons import REASONS
+from dashboards.boards.senders import SENDERS
 from dashboards.boards.tls import TLS
 
 __all__ = ["BOARDS"]
@@ -20,6 +21,7 @@ BOARDS: tuple[Board, ...] = (
     QUEUE_HEALTH,
     ISP,
     REASONS,
+    SENDERS,
     INCIDENTS,
     TLS,
     NODES,

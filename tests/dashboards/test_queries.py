@@ -26,6 +26,8 @@ VALUES = {
         "hard",
         "complained",
         "complainable",
+        "answered",
+        "deferred",
     ),
     "outcome": ("injected", "delivered", "deferred", "bounced"),
     "type": ("reception", "delivery", "deferral", "bounce"),

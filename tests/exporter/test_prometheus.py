@@ -136,3 +136,51 @@ def test_promtool_finds_nothing_to_say_about_the_page(page: MetricsPage) -> None
         pytest.skip("promtool is not installed")
     told = subprocess.run([promtool, "check", "metrics"], input=page.render()[0], capture_output=True, check=False)
     assert (told.returncode, told.stdout + told.stderr) == (0, b"")
+
+
+HOSTILE = 'news "quoted"\\ \n{le="1"} \U0001f4ec'
+
+
+def test_a_hundred_thousand_tenants_take_no_more_series_than_twenty(store: Store) -> None:
+    with store.writing() as con:
+        con.execute(
+            "INSERT INTO step_count SELECT make_timestamp(?), 'gmail', 'tenant', 't' || n, n, n, 0, n, 0, 0 "
+            "FROM range(100_000) AS r(n)",
+            [START],
+        )
+        con.execute(
+            "INSERT INTO step_count VALUES (make_timestamp(?), 'gmail', 'tenant', ?, 10_000_000, 1, 2, 3, 4, 5)",
+            [START, HOSTILE],
+        )
+    found = {
+        (labels["tenant"], labels["measure"]): value
+        for (name, key), value in samples(shown(store)).items()
+        if name == "mtascope_window_tenant_mail" and (labels := dict(key))["window"] == "1h"
+    }
+    assert len({tenant for tenant, _ in found}) == 21
+    assert found[HOSTILE, "sent"] == 10_000_000
+    assert found["t99999", "sent"] == 99_999
+    everybody = sum(value for (_, measure), value in found.items() if measure == "sent")
+    assert everybody == 10_000_000 + sum(range(100_000)) + 100, "the rest is counted as other; 100 are the fixture's"
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_hostile_names_leave_the_page_valid(store: Store) -> None:
+    store.load(Batch("test", [(replace(event, tenant=HOSTILE, pool=HOSTILE),) for event in _one_delivery()]))
+    page = shown(store)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert any(dict(key).get("tenant") == HOSTILE for _, key in samples(page))
+
+
+def _one_delivery() -> tuple[Event, ...]:
+    return (
+        Event(type=EventType.DELIVERY, time=START, node=HOSTILE, mta="kumomta", queue_id="q", recipient="a@gmail.com"),
+    )
+
+
+def test_figures_of_tenants_are_kept_for_a_while_and_then_read_anew(store: Store) -> None:
+    first = take_snapshot(store)
+    assert take_snapshot(store, first).senders is first.senders
+    assert take_snapshot(store, replace(first, senders_at=first.senders_at - 60_000_000)).senders is not first.senders
