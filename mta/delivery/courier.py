@@ -48,7 +48,7 @@ class Courier:
             staff(lane)
             await self._work(lane, hold, staff)
         finally:
-            hold.give_back()
+            lane.release(hold)
 
     async def _work(self, lane: Lane, hold: Hold, staff: Callable[[Lane], None]) -> None:
         connection: Connection | None = None
@@ -65,7 +65,7 @@ class Courier:
         finally:
             if connection is not None:
                 await self._hang_up(lane, connection)
-        hold.give_back()
+        lane.release(hold)
         await lane.pause(_YIELD_PAUSE)
 
     async def _attempt(self, lane: Lane, connection: Connection | None, message: Message) -> Connection | None:

@@ -27,7 +27,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _MOST_READY = 256
 """Messages that a lane keeps in memory unless shaping says otherwise; the rest stand before it as numbers."""
 _LONGEST_TOLD = 3600.0
-_POLL = 0.2
+_POLL, _SLOWEST_POLL = 0.2, 1.0
 _NEAR = 1.0
 """A turn that comes within so many seconds is waited for with a connection at hand."""
 
@@ -61,6 +61,7 @@ class Lane:
         self.connected = 0
         self._idle = 0
         self._seeking = False
+        self._holds: set[Hold] = set()
         self._table = table
         self._failures = 0
         self._longest_pause = min(longest_pause, _LONGEST_PAUSE)
@@ -137,19 +138,26 @@ class Lane:
 
         One task of a lane asks at a time. The next begins to ask when this one has been let in.
         """
-        self._seeking = True
+        self._seeking, poll = True, _POLL
         try:
             while self.waiting and not self.is_crowded:
                 until_turn = self._table.until_turn(self._message_rates) if self._message_rates else 0.0
                 if until_turn > _NEAR:
                     await self.pause(until_turn - _NEAR / 2)
-                elif hold := self._table.hold(self._rations):
+                elif hold := self._table.hold(self._rations, has_some=bool(self._holds)):
+                    self._holds.add(hold)
                     return hold
                 else:
-                    await self.pause(_POLL)
+                    await self.pause(poll)
+                    poll = min(poll * 1.5, _SLOWEST_POLL)
         finally:
             self._seeking = False
         return None
+
+    def release(self, hold: Hold) -> None:
+        """The right is needed no more; again does nothing."""
+        self._holds.discard(hold)
+        hold.give_back()
 
     async def take(self, patience: float) -> Message | None:
         """The next message, in its turn; None if there is none within `patience` seconds or the task should end."""

@@ -51,6 +51,8 @@ _LOCK_TRIES, _LOCK_PAUSE = 100, 0.0002
 _BUSY_WAIT = 0.05
 _WANT_HOLDS = 20
 """Tenths of a second for which a worker that wanted room counts as still wanting it."""
+_STARVED = 2.0
+"""Seconds for which an asker that found no room is believed to want some still."""
 _LOOK = 0.1
 """Seconds for which a hold believes what it saw of the others' wishes."""
 _TURN = 2.0
@@ -77,6 +79,7 @@ class LimitTable:
         except OSError as error:
             raise LimitTableError(f"cannot be opened: {error.strerror}", where=str(folder)) from error
         self._alive: dict[int, int] = {}
+        self._starving: dict[int, float] = {}
         self._folder = folder
         self._map = self._mapped()
         self.worker = self._enlist()
@@ -146,18 +149,28 @@ class LimitTable:
 
     # Connections
 
-    def hold(self, rations: Sequence[Ration]) -> Hold | None:
-        """One connection of every ration; or None, and the wish is noted."""
+    def hold(self, rations: Sequence[Ration], *, has_some: bool = False) -> Hold | None:
+        """One connection of every ration; or None, and the wish is noted.
+
+        Of those in this process who share a ration, who holds none at all goes before who `has_some`.
+        """
         if not self._lock():
             return None
         try:
             rows = self._hold_rows([ration.key for ration in rations])
-            full = [row for row, ration in zip(rows, rations, strict=True) if not self._has_room(row, ration.most)]
+            full = [
+                row
+                for row, ration in zip(rows, rations, strict=True)
+                if not self._has_room(row, ration.most) or (has_some and self._starves(row))
+            ]
             for row in full:
                 self._set(row, self._own(row), wants=True)
+                if not has_some:
+                    self._starving[row] = self._clock()
             if not full:
                 for row in rows:
                     self._set(row, self._own(row) + 1)
+                    self._starving.pop(row, None)
                 return Hold(self, rows, [ration.most for ration in rations], self._clock())
         finally:
             self._unlock()
@@ -174,6 +187,10 @@ class LimitTable:
         if sum(count for count, _ in columns) >= most:
             return False
         return columns[self.worker][0] < self._share(columns, most) or not self._others_want(columns, most)
+
+    def _starves(self, row: int) -> bool:
+        """Whether somebody in this process, who holds none of his own, lately found no room there."""
+        return self._clock() - self._starving.get(row, -_STARVED) < _STARVED
 
     def _share(self, columns: Sequence[tuple[int, int]], most: int) -> int:
         claimants = sum(1 for number, (count, want) in enumerate(columns) if self._claims(number, count, want))
@@ -198,6 +215,12 @@ class LimitTable:
         if not self._others_want(columns, most) or sum(count for count, _ in columns) < most:
             return False
         return columns[self.worker][0] > self._share(columns, most) or self._clock() - since >= _TURN
+
+    def _is_due(self, rows: Sequence[int], since: float) -> bool:
+        """Whether somebody in this process starves on what the holder of these rows shares with him."""
+        if not any(map(self._starves, rows)):
+            return False
+        return self._own(rows[0]) > 1 or self._clock() - since >= _TURN
 
     def _give_back(self, rows: Sequence[int]) -> None:
         """Needs no lock: only this worker writes its own column."""
@@ -327,14 +350,15 @@ class Hold:
 
     @property
     def should_yield(self) -> bool:
-        """Whether another worker has too few because of us: at once if we hold more than our share, else in turns."""
+        """Whether others have too few because of us: at once if we hold more than our share, else in turns."""
         now = self._table.now()
         if now < self._look_again:  # it is asked after every message
             return False
         self._look_again = now + _LOOK
-        return any(
-            self._table._crowds(row, most, self._since)  # noqa: SLF001 - a hold is a part of its table
-            for row, most in zip(self._rows, self._most, strict=True)
+        table, rows = self._table, self._rows
+        return table._is_due(rows, self._since) or any(  # noqa: SLF001 - a hold is a part of its table
+            table._crowds(row, most, self._since)  # noqa: SLF001
+            for row, most in zip(rows, self._most, strict=True)
         )
 
     def give_back(self) -> None:

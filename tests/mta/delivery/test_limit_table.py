@@ -107,11 +107,37 @@ def test_a_worker_that_wants_connections_gets_its_share(tables):
         assert two.hold(rations) is None
         assert holds[number].should_yield
         holds[number].give_back()
-        assert one.hold(rations) is None, "what was made free is for the other"
+        assert one.hold(rations, has_some=True) is None, "what was made free is for the other"
         assert two.hold(rations)
     assert two.hold(rations) is None
     tables.clock.now += 0.2
     assert not holds[0].should_yield, "now each has its share"
+
+
+def test_a_site_of_a_provider_does_not_starve_its_other_sites(tables):
+    table = tables()
+    large, small = ([Ration(site, 9), Ration("provider", 2)] for site in ("large", "small"))
+    holds = [table.hold(large), table.hold(large, has_some=True)]
+    assert table.hold(small) is None
+    tables.clock.now += 0.2
+    assert holds[0].should_yield
+    holds[0].give_back()
+    assert table.hold(large, has_some=True) is None, "what was made free is for the other"
+    assert table.hold(small)
+    tables.clock.now += 0.2
+    assert not holds[1].should_yield
+
+
+def test_sites_of_a_provider_take_turns_when_it_takes_one_connection(tables):
+    table = tables()
+    large, small = ([Ration(site, 9), Ration("provider", 1)] for site in ("large", "small"))
+    hold = table.hold(large)
+    for _ in range(3):
+        tables.clock.now += 1
+        assert table.hold(small) is None
+    assert hold.should_yield
+    hold.give_back()
+    assert table.hold(small)
 
 
 def test_workers_take_turns_when_there_are_fewer_connections_than_workers(tables):
