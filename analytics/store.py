@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import duckdb
 
+from analytics import learning
 from analytics.enrich import Enricher
 from analytics.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from analytics.load import Loader
@@ -28,6 +29,7 @@ from analytics.tending import Tending
 from analytics.transaction import transaction
 from mta.events.instants import DAY
 from mta.events.intake import Batch, Checkpoint, Receipt
+from mta.events.provider import Provider
 from mta.events.pseudonym import Keyring
 
 __all__ = ["Store"]
@@ -53,6 +55,7 @@ class Store:
         clock: Callable[[], int] = _wall_clock,
     ) -> None:
         self.path = path
+        self._enricher = enricher
         self.clock = clock
         self._settings = settings or StoreSettings()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +134,12 @@ class Store:
                 return cursor.execute(self._parts.bind(cursor, sql), parameters).fetchall()
             finally:
                 cursor.close()
+
+    def learn_provider(self, domain: str, provider: Provider) -> None:
+        """Remember who serves a domain, for mail from now on."""
+        with self.writing() as con:
+            told = learning.remember(con, domain, provider, self.clock())
+        self._enricher.learned |= told
 
     def bound(self, con: duckdb.DuckDBPyConnection, sql: str) -> str:
         """A text of analytics/relations.py with the sealed history of now, for a cursor of one's own."""

@@ -20,7 +20,7 @@ def open_store(settings: Settings) -> Store:
     folder.create()
     enricher = Enricher(
         load_keyring(folder.keys),
-        provider_map(),
+        provider_map(settings.providers.names, settings.providers.groups),
         taxonomy(),
         classifier_of(settings.classify),
         own_networks=settings.store.own_networks,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from codecs import BOM_UTF8
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -32,9 +33,20 @@ _DATA = files("mta.events") / "data"
 
 
 @cache
-def provider_map() -> ProviderMap:
-    """The shipped map of mailbox providers."""
-    return ProviderMap.from_csv((_DATA / "providers.csv").read_bytes(), (_DATA / "provider_groups.csv").read_bytes())
+def provider_map(names: Path | None = None, groups: Path | None = None) -> ProviderMap:
+    """The shipped map of mailbox providers, with an operator's rows behind it. SettingsError names a wrong one."""
+    return ProviderMap.from_csv(_with("providers.csv", names), _with("provider_groups.csv", groups))
+
+
+def _with(shipped: str, own: Path | None) -> bytes:
+    """A shipped table and an operator's behind it: of rows for the same name the last one wins."""
+    table = (_DATA / shipped).read_bytes()
+    if own is None:
+        return table
+    try:
+        return table + b"\n" + own.read_bytes().removeprefix(BOM_UTF8)
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", where=str(own)) from error
 
 
 @cache

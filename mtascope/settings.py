@@ -9,6 +9,7 @@ data = "/var/lib/mtascope"
 [dmarc]       # dmarc/settings.py
 [store]       # analytics/settings.py
 [http]        # exporter/settings.py
+[providers]   # here
 [classify]    # rules for replies
 [incidents]   # analytics/incidents/settings.py
 [alerting]    # exporter/alerting/settings.py
@@ -93,6 +94,20 @@ class ClassifySettings(BaseModel):
     """What classes of KumoMTA's files mean that only you know: their name, and one of ours."""
 
 
+class ProviderSettings(BaseModel):
+    """`[providers]`: which mailbox provider serves a domain, where you know better than the map that ships."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: Path | None = None
+    """CSV `provider,kind,value` in the form of docs/providers.md; its rows win over ours."""
+    groups: Path | None = None
+    """CSV `provider,group,gateway,feedback_loop,labelled`; its rows win over ours."""
+    resolve: bool = False
+    """Ask DNS, in the background, for the MX of domains that the log tells nothing of."""
+    resolve_per_minute: float = Field(default=30, gt=0, le=6000)
+
+
 class Settings(BaseModel):
     """Everything that can be set."""
 
@@ -104,6 +119,7 @@ class Settings(BaseModel):
     dmarc: DmarcSettings = Field(default_factory=DmarcSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    providers: ProviderSettings = Field(default_factory=ProviderSettings)
     classify: ClassifySettings = Field(default_factory=ClassifySettings)
     incidents: WatchSettings = Field(default_factory=WatchSettings)
     alerting: AlertingSettings = Field(default_factory=AlertingSettings)
