@@ -6,7 +6,7 @@ memory that all connections of the store see. Loading then begins with rows that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import duckdb
@@ -21,9 +21,13 @@ __all__ = ["Staged", "Stager"]
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A batch whose events stand in `table`, keyed. `events` counts them, `told` says what became of its records."""
+    """A batch whose events stand in `table`, keyed; the records themselves are let go.
+
+    `received` counts them, `told` says what became of them, `events` how many they tell.
+    """
 
     batch: Batch
+    received: int
     told: Told
     events: int
     table: str
@@ -41,7 +45,7 @@ class Stager:
     def stage(self, batch: Batch) -> Staged:
         """Read what is unread and key all events; on a connection of its own."""
         if not (batch.records or batch.unread):
-            return Staged(batch, Told(), 0, "")
+            return Staged(batch, batch.received, Told(), 0, "")
         table = f"staging.keyed_{next(self._numbers)}"
         con = self._con.cursor()
         try:
@@ -49,7 +53,8 @@ class Stager:
             told = Told(len(batch.records)) + tell_unread(con, batch.unread, len(batch.records))
             tell(con, enumerate(batch.records))
             hand_to_own_hops(con, self._enricher.own_networks)
-            return Staged(batch, told, key(con, self._enricher.keyring, table), table)
+            events = key(con, self._enricher.keyring, table)
+            return Staged(replace(batch, records=(), unread=()), batch.received, told, events, table)
         finally:
             con.close()
 
