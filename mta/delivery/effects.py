@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import orjson
 
 from mta.delivery.limits import read_value
 from mta.delivery.shaping_rule import ActionKind
+from mta.delivery.shared_file import exclusively, replace_file
 from mta.queue.message import Clock, Message
 
 __all__ = ["Effect", "EffectFile"]
@@ -92,17 +91,10 @@ class EffectFile:
 
     def change(self, change: Callable[[list[Effect]], list[Effect]]) -> list[Effect]:
         """Replace the effects by what `change` makes of them; later ones about the same win. Raises OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusively(self._path.with_suffix(".lock")):
             latest = {effect.about: effect for effect in change(self.read())}
             effects = list(latest.values())[-_MOST:]
-            new = self._path.with_suffix(".new")
-            new.write_bytes(orjson.dumps([_written(effect) for effect in effects], option=orjson.OPT_INDENT_2))
-            new.replace(self._path)
-        finally:
-            os.close(lock)
+            replace_file(self._path, orjson.dumps(list(map(_written, effects)), option=orjson.OPT_INDENT_2))
         return effects
 
     def cancel(self, effect_id: str) -> bool:

@@ -22,6 +22,7 @@ from dns.exception import DNSException
 from dns.resolver import NXDOMAIN, NoAnswer
 
 from mta.delivery.errors import PolicyError
+from mta.delivery.shared_file import replace_file
 from mta.events.instants import DAY, HOUR, MINUTE, SECOND
 from mta.queue.message import Clock
 
@@ -179,9 +180,7 @@ class StsPolicies:
     def _write(self, policy: StsPolicy) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._path(policy.domain)
-            new = path.with_suffix(".new")
-            new.write_bytes(orjson.dumps({**asdict(policy), "mode": policy.mode.value}))
-            new.replace(path)
+            content = orjson.dumps({**asdict(policy), "mode": policy.mode.value})
+            replace_file(self._path(policy.domain), content)
         except OSError as error:
             _LOG.warning("cannot keep the MTA-STS policy of %s: %s", policy.domain, error)

@@ -7,9 +7,7 @@ is lost for that day, never sent twice.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from mta.delivery.settings import WarmUp
+from mta.delivery.shared_file import exclusively, replace_file
 from mta.events.instants import DAY, SECOND
 
 __all__ = ["WarmUps", "allowance"]
@@ -96,31 +95,11 @@ class WarmUps:
         return taken > 0
 
     def _reserve(self, name: str, allowed: int, wanted: int) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{datetime.fromtimestamp(self._day * DAY / SECOND, UTC):%Y%m%d}.json"
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusively(self._folder / "lock"):
             counts = orjson.loads(path.read_bytes()) if path.exists() else {}
             taken = max(0, min(wanted, allowed - int(counts.get(name, 0))))
             if taken:
                 counts[name] = int(counts.get(name, 0)) + taken
-                _replace(path, orjson.dumps(counts))
-        finally:
-            os.close(lock)
+                replace_file(path, orjson.dumps(counts))
         return taken
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Durably, the whole or nothing."""
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
