@@ -18,6 +18,7 @@ __all__ = [
     "ImapSettings",
     "MailboxSettings",
     "OAuthSettings",
+    "ReceiverSettings",
 ]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -137,6 +138,28 @@ class GmailSettings(_Mailbox):
 MailboxSettings = Annotated[ImapSettings | FolderSettings | GraphSettings | GmailSettings, Field(discriminator="type")]
 
 
+class ReceiverSettings(_Model):
+    """Taking TLS reports over HTTPS: for `rua=https://...` in `_smtp._tls`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8460, ge=0, le=65_535)
+    certificate: Path | None = None
+    key: Path | None = None
+    max_bytes: int = Field(default=5 * 1024 * 1024, ge=1_024, le=64 * 1024 * 1024)
+    posts_per_minute: int = Field(default=30, ge=1)
+    """Of one client."""
+    max_waiting: int = Field(default=10_000, ge=1)
+    """Reports that may wait to be stored."""
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key: set both or none")
+        if self.certificate is None and self.host not in _LOOPBACK:
+            raise ValueError("beyond loopback, reports are taken over TLS only: set certificate and key")
+        return self
+
+
 class DmarcSettings(_Model):
     """Reading and storing of reports."""
 
@@ -153,6 +176,8 @@ class DmarcSettings(_Model):
     """A MaxMind database file that names networks and countries of addresses (needs the extra `geo`)."""
     mailboxes: tuple[MailboxSettings, ...] = ()
     """Where reports arrive; `mtascope up` and `serve` watch them all."""
+    https: ReceiverSettings | None = None
+    """Takes TLS reports over HTTPS, where set."""
     quarantine_days: int = Field(default=90, ge=1, le=3650)
     """How long the beginnings of inputs that could not be read are kept for a look."""
     commit_every: int = Field(default=5_000, ge=1, le=100_000)

@@ -52,7 +52,7 @@ from mtascope.client import ask_socket
 from mtascope.console import hand_out
 from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.opened_store import open_store
-from mtascope.report_mailboxes import ReportMailboxes
+from mtascope.report_mailboxes import ReportMailboxes, https_folder
 from mtascope.resources import bounce_groups, provider_map, taxonomy
 from mtascope.settings import Settings
 from mtascope.upkeep import Upkeep
@@ -205,7 +205,20 @@ class Owner:
             (_server(api), at_api),
             (_server(create_metrics_app(self._page, self._host_page)), at_metrics),
             (_server(api), _listen_unix(self._settings.folder.owner_socket)),
+            *self._report_receiver(),
         ]
+
+    def _report_receiver(self) -> list[tuple[uvicorn.Server, socket.socket]]:
+        """What takes TLS reports over HTTPS, where the settings want it."""
+        wanted = self._settings.dmarc.https
+        if wanted is None:
+            return []
+        from dmarc.receiver import create_receiver
+
+        sock = _listen(wanted.host, wanted.port)
+        self.urls["reports"] = f"{'https' if wanted.certificate else 'http'}://{_netloc(sock)}/"
+        app = create_receiver(wanted, https_folder(self._settings))
+        return [(_server(app, wanted.certificate, wanted.key), sock)]
 
     def _road(self, name: str) -> dict[str, Any]:
         health = self._roads.health[name]
@@ -307,8 +320,17 @@ class MtaPages:
         return answers
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
-    return EmbeddedServer(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
+def _server(app: FastAPI, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Server:
+    return EmbeddedServer(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, assert_never
 
 from analytics.dmarc_figures import prune_quarantine
 from analytics.dmarc_store import DmarcStore
@@ -18,7 +19,7 @@ from dmarc.mailbox.dropped import DroppedFiles
 from dmarc.mailbox.mailbox import Mailbox
 from dmarc.mailbox.watch import Watch
 from dmarc.metrics import MailboxHealth
-from dmarc.settings import FolderSettings, ImapSettings, MailboxSettings
+from dmarc.settings import FolderSettings, GmailSettings, GraphSettings, ImapSettings, MailboxSettings
 from mta.events.errors import MtascopeError
 from mta.events.instants import DAY, format_instant
 from mta.events.pseudonym import Keyring
@@ -27,7 +28,7 @@ from mtascope.dns import resolver_of
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
 
-__all__ = ["ReportMailboxes", "mailbox_opener"]
+__all__ = ["ReportMailboxes", "https_folder", "mailbox_opener"]
 
 
 _log = logging.getLogger(__name__)
@@ -110,8 +111,15 @@ class ReportMailboxes:
         """Our own MTA's mails are judged by us, others where nobody whom we trust has done so."""
         if mailbox.name == _OWN:
             return CarrierCheck(self._resolver, own=True)
+        if isinstance(mailbox, FolderSettings) and mailbox.type == "folder":
+            return None  # files, perhaps without a mail around them
         settings = self._settings.dmarc
         return CarrierCheck(self._resolver) if settings.check_mails and not settings.trusted_authserv_ids else None
+
+
+def https_folder(settings: Settings) -> Path:
+    """Where reports wait that came over HTTPS."""
+    return settings.data / "reports" / "https"
 
 
 def _mailboxes(settings: Settings) -> list[MailboxSettings]:
@@ -122,6 +130,10 @@ def _mailboxes(settings: Settings) -> list[MailboxSettings]:
         for name in ("tmp", "new", "cur"):
             (path / name).mkdir(parents=True, exist_ok=True)
         found.append(FolderSettings(name=_OWN, type="maildir", path=path, rescan_s=1))
+    if settings.dmarc.https is not None:
+        path = https_folder(settings)
+        path.mkdir(parents=True, exist_ok=True)
+        found.append(FolderSettings(name="https", type="folder", path=path, after="delete"))
     return found
 
 
@@ -137,8 +149,18 @@ def mailbox_opener(mailbox: MailboxSettings, clock: Callable[[], int]) -> Callab
 
             tokens = None if mailbox.oauth is None else token_source(mailbox.oauth, clock)
             return partial(ImapMailbox, mailbox, tokens, limit)
+        case GraphSettings():
+            from dmarc.mailbox.graph import GraphMailbox
+            from dmarc.mailbox.oauth import token_source
+
+            return partial(GraphMailbox, mailbox, token_source(mailbox.oauth, clock), limit)
+        case GmailSettings():
+            from dmarc.mailbox.gmail import GmailMailbox
+            from dmarc.mailbox.oauth import token_source
+
+            return partial(GmailMailbox, mailbox, token_source(mailbox.oauth, clock), limit)
         case _:
-            raise NotImplementedError
+            assert_never(mailbox)
 
 
 def _told(health: MailboxHealth) -> dict[str, Any]:
