@@ -43,6 +43,14 @@ class Arrivals:
         self._parsers: OrderedDict[tuple[str, str], LineParser] = OrderedDict()
         self._recent: OrderedDict[Place, Outcome] = OrderedDict()
 
+    @staticmethod
+    def line(raw: bytes, parcel: Parcel) -> bytes:
+        """The line inside one record of a parcel; b"" if there is none that `read` would not refuse."""
+        try:
+            return unwrap(raw, parcel).line
+        except ParseError:
+            return b""
+
     def read(self, raw: bytes, parcel: Parcel, landed: Place, skipped: int) -> Outcome | Quarantined:
         """What one record of a parcel is; `skipped` are the bytes before it in the parcel, `landed` is where it lies.
 

@@ -10,6 +10,9 @@ from mta.events.intake import Batch, Checkpoint, Quarantined, Unread
 
 __all__ = ["BatchBuilder", "BatchLimits"]
 
+_WORTH_COLUMNS = 1_000
+"""Lines; reading in columns takes some milliseconds to begin, in which so many are read one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -73,6 +76,8 @@ class BatchBuilder:
 
     def build(self) -> Batch:
         """The batch; the builder starts anew."""
+        if sum(len(portion.lines) for portion in self._unread) < _WORTH_COLUMNS:
+            self._read_all()
         batch = Batch(
             self._road,
             records=self._records,
@@ -83,3 +88,15 @@ class BatchBuilder:
         )
         self.__init__(self._road, self._limits)  # type: ignore[misc]
         return batch
+
+    def _read_all(self) -> None:
+        """Read what was left to the store: it is too little."""
+        unread, self._unread = self._unread, []
+        for portion in unread:
+            for outcome in map(portion.read, range(len(portion.lines))):
+                if isinstance(outcome, tuple):
+                    self._records.append(outcome)
+                elif isinstance(outcome, Quarantined):
+                    self._quarantined.append(outcome)
+                else:
+                    self._ignored[outcome] += 1

@@ -22,7 +22,7 @@ __all__ = ["Committer", "Timing"]
 
 _FIRST_RETRY_S = 0.1
 _WORTH_STAGING = 2_000
-"""Records; for fewer it is quicker to leave everything to the commit."""
+"""Records; for fewer it is quicker to leave everything to the commit. Unread ones belong to this thread's parsers."""
 
 _T = TypeVar("_T")
 
@@ -72,7 +72,7 @@ class Committer:
         """
         newest, received = _newest_event(batch), batch.received
         ready: Any = batch
-        if isinstance(self._store, StagingStore) and received >= _WORTH_STAGING:
+        if isinstance(self._store, StagingStore) and (batch.unread or received >= _WORTH_STAGING):
             ready = self._patiently(self._store.stage, batch)
             del batch  # its records have been taken apart: nothing needs them any more
         self.finish()

@@ -27,14 +27,11 @@ from collector.metrics import CollectorHealth
 from collector.quarantine import KEPT_BYTES, Reason, refused
 from collector.sources.followed import FollowedFile
 from collector.store import EventStore, StagingStore
-from collector.unread import LinesOfFile
+from collector.unread import LinesOfFile, RecordsOfParcel
 from mta.events.errors import ParseError
 from mta.events.intake import Checkpoint, ColumnReader, Quarantined, Receipt, Unread
 
 __all__ = ["Pipeline", "Reading", "Source"]
-
-_MANY = 256
-"""Lines of one piece that are worth being read in columns, which costs some milliseconds to begin."""
 
 Piece = FilePiece | Arrival
 
@@ -174,14 +171,18 @@ class Pipeline:
                 self._hand_over(file, offset)
 
     def _columns(self, lines: Sequence[bytes]) -> ColumnReader | None:
-        """What the store may read these lines with; None if they are too few or it cannot."""
-        if len(lines) < _MANY or not isinstance(self._store, StagingStore):
-            return None
-        return column_reader(self._reading.format, lines[0])
+        """What the store may read these lines with, if it can."""
+        return column_reader(self._reading.format, lines[0]) if isinstance(self._store, StagingStore) else None
 
     def _take_arrival(self, file: Source, piece: Arrival) -> None:
         """Records that others shipped."""
         builder, offset = self._builder, piece.offset
+        if isinstance(self._store, StagingStore):
+            lines = [self._arrivals.line(raw, piece.parcel) for raw in piece.parcel.records]
+            if (columns := self._columns(lines)) is not None:
+                rest = RecordsOfParcel(self._arrivals, file.source, piece)
+                builder.leave(Unread(lines, columns, rest.read), piece.parcel.weight)
+                return
         for raw in piece.parcel.records:
             outcome = self._arrivals.read(raw, piece.parcel, Place(file.source, offset), offset - piece.offset)
             if isinstance(outcome, tuple):

@@ -17,10 +17,15 @@ from hypothesis import strategies as st
 
 from analytics.columns import Told, tell_unread
 from analytics.staging import create_clear, tell
+from collector.drain import Drain
 from collector.formats.kumomta import opened
 from collector.formats.kumomta_sql import COLUMN_READER
 from collector.framing.lines import Lines
+from collector.framing.parcels import Parcel, Shape
 from collector.ingest import ingest_paths
+from collector.landing import Landing
+from collector.roads import landing_folders
+from collector.settings import CollectorSettings
 from collector.unread import LinesOfFile
 from mta.events.intake import Quarantined, Unread
 
@@ -175,6 +180,44 @@ def test_a_store_that_reads_columns_holds_what_one_holds_that_does_not(tmp_path:
     assert (receipts[0].stored, receipts[0].quarantined, receipts[0].ignored) == (1600, 3, 1)
     assert receipts[0].duplicates == 10
     assert receipts[0].adds_up
+
+
+async def land(folder: Path, shipped: Sequence[bytes]) -> None:
+    landing = Landing(folder)
+    landing.open()
+    for first in range(0, len(shipped), 400):
+        await landing.land(Parcel(shipped[first : first + 400], Shape.EVENT, "relay-1"))
+    landing.close()
+
+
+async def test_what_shippers_send_is_read_in_columns_too(tmp_path: Path, store_at: Any) -> None:
+    records = [record | {"id": f"{number:031x}b"} for number, record in enumerate(PLAIN * 200)]
+    odd = [b"{", b'{"message": "no log of ours", "log": {"offset": 7}}']
+    wrapped = [
+        orjson.dumps({"message": orjson.dumps(record).decode(), "log": {"offset": number}, "host": {"name": "relay-1"}})
+        for number, record in enumerate(records)
+    ]
+    found = []
+    with store_at(tmp_path / "a") as quick, store_at(tmp_path / "b") as slow:
+        for name, store in (("quick", quick), ("slow", OneByOne(slow))):
+            await land(tmp_path / name / "lumberjack", [*wrapped, *odd, *wrapped[:5]])
+            drain = Drain(landing_folders(tmp_path / name), store, CollectorSettings())
+            while drain.step():
+                pass
+            drain.flush()
+            drain.close()
+            found.append(drain.receipt)
+        for left, right in zip([*contents(quick)][:4], [*contents(slow)][:4], strict=True):
+            assert without_segments(left) == without_segments(right)
+    assert found[0] == found[1]
+    assert (found[0].stored, found[0].duplicates, found[0].quarantined) == (1600, 5, 2)
+
+
+def without_segments(rows: list[Any]) -> list[Any]:
+    """Segments are named by the clock and by chance."""
+    return sorted(
+        (tuple("landing" if str(value).startswith("landing:") else value for value in row) for row in rows), key=str
+    )
 
 
 class OneByOne:
