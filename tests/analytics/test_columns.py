@@ -200,7 +200,7 @@ async def test_what_shippers_send_is_read_in_columns_too(tmp_path: Path, store_a
     found = []
     with store_at(tmp_path / "a") as quick, store_at(tmp_path / "b") as slow:
         for name, store in (("quick", quick), ("slow", OneByOne(slow))):
-            await land(tmp_path / name / "lumberjack", [*wrapped, *odd, *wrapped[:5]])
+            await land(tmp_path / name / "lumberjack", [*wrapped, *wrapped[:5], *odd])
             drain = Drain(landing_folders(tmp_path / name), store, CollectorSettings())
             while drain.step():
                 pass
