@@ -22,6 +22,8 @@ __all__ = [
     "DELIVERY",
     "DISK_FILLING",
     "DISK_FREE",
+    "DMARC_PASS",
+    "DMARC_VOLUME",
     "FIRING",
     "HARD",
     "IDENTITY",
@@ -29,10 +31,12 @@ __all__ = [
     "LANDING",
     "MEMORY_FREE",
     "MIN_EVENTS",
+    "NEW_SENDERS",
     "NOTIFICATIONS",
     "QUARANTINED",
     "QUEUE_AGE",
     "QUEUE_GROWTH",
+    "REPORTS",
     "SERIES",
     "SNAPSHOT",
     "SPOOL_FREE",
@@ -99,6 +103,15 @@ TLS = Line(0.99, 0.95, high_is_bad=False)
 
 HARD = Line(0.02, 0.05)
 """Share of recipients with an outcome whose address does not exist: where list brokers' addresses begin to show."""
+
+DMARC_PASS = Line(0.98, 0.9, high_is_bad=False)
+"""Share of the messages in reports that passed DMARC; forwarding alone costs one in a hundred."""
+DMARC_VOLUME = 100
+"""Messages reported in a week, below which a share of them says little."""
+NEW_SENDERS = Line(20, 100)
+"""Messages in a week from unknown sources that were not there before."""
+REPORTS = Line(2 * 86_400, 4 * 86_400)
+"""Seconds since the last aggregate report; most receivers send one a day."""
 
 IDENTITY = Line(1, 1)
 """Recipients that the counting identity cannot explain."""

@@ -1,15 +1,15 @@
 """The alerts that ship, and the recording rules under them.
 
 Each module is about one matter: `mail` (what providers do with it), `burn` (the delivery objective), `queues` (what
-waits), `mta` (the bundled MTA), `collector`, `suite` (our own parts), `machine`. An alert's `severity` says who must
-hear of it, its `scope` and `matter` which others it makes superfluous: the Alertmanager configuration in `deploy/`
-inhibits by them.
+waits), `mta` (the bundled MTA), `dmarc` (what reports say), `collector`, `suite` (our own parts), `machine`. An alert's
+`severity` says who must hear of it, its `scope` and `matter` which others it makes superfluous: the Alertmanager
+configuration in `deploy/` inhibits by them.
 """
 
 from __future__ import annotations
 
 from dashboards import fleet
-from dashboards.alerts import burn, collector, machine, mail, mta, queues, suite
+from dashboards.alerts import burn, collector, dmarc, machine, mail, mta, queues, suite
 from dashboards.rules import Alert, Group
 
 __all__ = ["ALERTS", "GROUPS"]
@@ -20,6 +20,7 @@ GROUPS: tuple[Group, ...] = (
     burn.GROUP,
     queues.GROUP,
     mta.GROUP,
+    dmarc.GROUP,
     collector.GROUP,
     suite.GROUP,
     machine.GROUP,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dashboards.board import Board
 from dashboards.boards.collector import COLLECTOR
 from dashboards.boards.delivery import DELIVERY_OVERVIEW
+from dashboards.boards.dmarc import DMARC
 from dashboards.boards.incidents import INCIDENTS
 from dashboards.boards.infrastructure import INFRASTRUCTURE
 from dashboards.boards.isp import ISP
@@ -24,6 +25,7 @@ BOARDS: tuple[Board, ...] = (
     SENDERS,
     INCIDENTS,
     TLS,
+    DMARC,
     NODES,
     INFRASTRUCTURE,
     COLLECTOR,

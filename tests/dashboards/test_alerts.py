@@ -29,6 +29,8 @@ class Case:
     alert: str
     fires: dict[str, str]
     silent: dict[str, str]
+    step: str = "1m"
+    """Between two values; the rules are evaluated every fifth, or every one if it is longer than a minute."""
 
 
 def flat(value: float) -> str:
@@ -87,6 +89,15 @@ def tls(failed: float) -> dict[str, str]:
     return {
         on(name, f'{labels},result="ok",tls_version="TLSv1.3"'): rising(10),
         on(name, f'{labels},result="failed",tls_version=""'): rising(failed),
+    }
+
+
+def reports(before: float, now: float) -> dict[str, str]:
+    """Share of messages that pass: for long, and in the last days."""
+    labels = 'domain="example.com",sender_kind="own"'
+    return {
+        on("mtascope_dmarc_messages", f'{labels},result="pass"'): f"{before:g}x{LONG - 9} {now:g}x8",
+        on("mtascope_dmarc_messages", f'{labels},result="fail"'): f"{1000 - before:g}x{LONG - 9} {1000 - now:g}x8",
     }
 
 
@@ -254,6 +265,33 @@ CASES = (
         {on("mtascope_dmarc_mailbox_up", 'mailbox="rua"'): flat(0)},
         {on("mtascope_dmarc_mailbox_up", 'mailbox="rua"'): flat(1)},
     ),
+    Case(
+        "MtascopeDmarcNewSender",
+        {on("mtascope_dmarc_new_unknown_messages", 'domain="example.com"'): flat(5000)},
+        {on("mtascope_dmarc_new_unknown_messages", 'domain="example.com"'): flat(5)},
+    ),
+    Case("MtascopeDmarcPassDropped", reports(990, 600), reports(700, 600), step="6h"),
+    Case(
+        "MtascopeDmarcReportsStopped",
+        {on("mtascope_dmarc_last_report_timestamp_seconds", 'domain="example.com"'): flat(-6 * 86_400)},
+        {on("mtascope_dmarc_last_report_timestamp_seconds", 'domain="example.com"'): flat(-86_400)},
+    ),
+    Case(
+        "MtascopeDmarcForgedReport",
+        {on("mtascope_dmarc_forged_reports_total", 'kind="aggregate"'): f"0x{LONG - 60} 3x59"},
+        {on("mtascope_dmarc_forged_reports_total", 'kind="aggregate"'): flat(7)},
+    ),
+    Case(
+        "MtascopeTlsReportFailures",
+        {
+            on("mtascope_dmarc_tls_window_sessions", 'domain="example.com",result="success"'): flat(800),
+            on("mtascope_dmarc_tls_window_sessions", 'domain="example.com",result="certificate-expired"'): flat(200),
+        },
+        {
+            on("mtascope_dmarc_tls_window_sessions", 'domain="example.com",result="success"'): flat(999),
+            on("mtascope_dmarc_tls_window_sessions", 'domain="example.com",result="certificate-expired"'): flat(1),
+        },
+    ),
     Case("MtascopeDiskFull", disk("ext4", flat(5e10)), disk("tmpfs", flat(0))),
     Case("MtascopeDiskFilling", disk("xfs", rising(-1e9, 5e11)), disk("xfs", rising(-1e8, 9e11))),
     Case(
@@ -274,12 +312,12 @@ def scenario(case: Case, series: dict[str, str], firing: int) -> dict[str, objec
     samples = [{"value": firing}] if firing else []
     return {
         "name": f"{case.alert} {'fires' if firing else 'is silent'}",
-        "interval": "1m",
+        "interval": case.step,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {
                 "expr": f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}})',
-                "eval_time": f"{LONG}m",
+                "eval_time": f"{LONG * int(case.step[:-1])}{case.step[-1]}",
                 "exp_samples": samples,
             }
         ],
@@ -292,15 +330,17 @@ def test_every_alert_has_a_case():
 
 @pytest.mark.peer
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_every_alert_fires_on_its_trouble_and_not_beside_it(tmp_path):
+@pytest.mark.parametrize(("step", "evaluated"), [("1m", "5m"), ("6h", "6h")])
+def test_every_alert_fires_on_its_trouble_and_not_beside_it(step, evaluated, tmp_path):
     (built,) = build_rules(tmp_path)
     document = yaml.safe_load(built.read_text())
     for group in document["groups"]:
-        group["interval"] = "5m"  # ten times the speed of the test
+        group["interval"] = evaluated  # ten times the speed of the test, and more
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump(document))
-    tests = [scenario(case, case.fires, 1) for case in CASES] + [scenario(case, case.silent, 0) for case in CASES]
+    cases = [case for case in CASES if case.step == step]
+    tests = [scenario(case, case.fires, 1) for case in cases] + [scenario(case, case.silent, 0) for case in cases]
     path = tmp_path / "cases.yaml"
-    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "5m", "tests": tests}))
+    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": evaluated, "tests": tests}))
     done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

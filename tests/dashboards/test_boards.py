@@ -51,6 +51,7 @@ def test_the_boards_that_operators_asked_for_exist():
         "mtascope-isp",
         "mtascope-reasons",
         "mtascope-incidents",
+        "mtascope-dmarc",
         "mtascope-senders",
         "mtascope-nodes",
         "mtascope-tls",

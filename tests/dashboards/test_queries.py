@@ -36,7 +36,7 @@ VALUES = {
     "bounce_class": ("unknown", "bad_mailbox"),
     "state": ("fresh", "deferred", "retrying"),
     "direction": ("inbound", "outbound"),
-    "result": ("ok", "failed", "not_offered", "success", "duplicate", "stored"),
+    "result": ("ok", "failed", "not_offered", "success", "duplicate", "stored", "pass", "fail"),
     "mode": ("idle", "user"),
     "alertname": ("MtascopeDown",),
     "alertstate": ("firing",),
