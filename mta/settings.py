@@ -27,7 +27,7 @@ from mta.delivery.limits import Rate
 from mta.delivery.settings import EgressPool, EgressSource, ListHeaders, Route, WarmUp
 from mta.events.address import canonical_address, canonical_domain
 
-__all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint"]
+__all__ = ["DkimKey", "Endpoint", "MtaSettings", "ReturnPath", "Route", "parse_endpoint", "seconds"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd]?)")
 _UNIT = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -36,7 +36,8 @@ Endpoint = tuple[str, int]
 """Host and port; port 0 asks the system for a free one."""
 
 
-def _seconds(value: Any) -> Any:
+def seconds(value: Any) -> Any:
+    """Seconds from a number or a text such as `20m`; ValueError if it is neither."""
     if not isinstance(value, str):
         return value
     found = _DURATION.fullmatch(value.strip())
@@ -60,7 +61,7 @@ def _rate(value: str) -> str:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 RateText = Annotated[str, AfterValidator(_rate)]
 Listen = Annotated[Endpoint, BeforeValidator(parse_endpoint)]

@@ -55,6 +55,7 @@ from mta.networks import Networks
 from mta.queue.dead_letters import DeadLetters
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, SpoolIds
+from mta.queue.orders import Orders
 from mta.queue.spool import Recovery, Spool
 from mta.settings import Endpoint, MtaSettings
 from mta.smtp.access import RelayDomains
@@ -91,6 +92,11 @@ class WorkerPaths:
     def reports(self) -> Path:
         """The Maildir for mails to report addresses."""
         return self.node.parent / "reports"
+
+    @property
+    def orders(self) -> Path:
+        """What operators ordered about waiting mail."""
+        return self.shared / "orders.json"
 
     @property
     def effects(self) -> Path:
@@ -173,6 +179,7 @@ class Worker:
             warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
             limit_table=self._limit_table,
             automation=self._automation,
+            orders=Orders(paths.orders),
             clock=clock,
             source=source,
             provider_label=provider_label,

@@ -11,7 +11,7 @@ import httpx
 from mta.events.errors import MtascopeError, SettingsError
 from mtascope.settings import DataFolder
 
-__all__ = ["OwnerClient", "OwnerUnavailable", "ask_socket", "connect"]
+__all__ = ["OwnerClient", "OwnerUnavailable", "ask_socket", "call_socket", "connect"]
 
 
 class OwnerUnavailable(MtascopeError):
@@ -63,6 +63,12 @@ def ask_socket(path: Path, url: str, timeout: float = 1.0) -> httpx.Response:
     """GET from whatever serves HTTP on a unix socket (an MTA worker's control, say); raises httpx.HTTPError."""
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=timeout) as client:
         return client.get(f"http://localhost{url}").raise_for_status()
+
+
+def call_socket(path: Path, method: str, url: str, body: Any = None, timeout: float = 30.0) -> Any:
+    """The JSON that whatever serves HTTP on a unix socket answers; raises httpx.HTTPError."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=timeout) as client:
+        return client.request(method, f"http://localhost{url}", json=body).raise_for_status().json()
 
 
 def connect(folder: DataFolder, timeout: float | None = 30.0) -> OwnerClient | None:

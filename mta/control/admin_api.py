@@ -10,10 +10,11 @@ import asyncio
 import hmac
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, field_validator
 
 from mta.control.record import Hop
 from mta.errors import InjectionRefused
@@ -21,6 +22,7 @@ from mta.events.address import canonical_domain
 from mta.events.instants import SECOND, format_instant
 from mta.queue.index import Index
 from mta.queue.message import Clock, Message
+from mta.queue.naming import QueueName, is_label
 from mta.queue.orders import Criteria, Order, OrderKind, Orders
 from mta.settings import Seconds
 from mta.smtp.injection import InjectionRequest, Recipient, render
@@ -29,6 +31,9 @@ __all__ = ["Inject", "Queues", "admin_router"]
 
 Inject = Callable[[str, str, bytes, Hop], Awaitable[str]]
 """Takes sender, recipient, message and client; the spool id when the message is durable, or `InjectionRefused`."""
+
+_Body = Callable[[Request], Awaitable[bytes]]
+"""Reads a request's body; refuses who may not ask."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -47,6 +52,9 @@ class Queues(Protocol):
     def reconsider(self) -> None:
         """An order has ended."""
 
+    async def rebind(self, criteria: Criteria, change: Callable[[QueueName], QueueName], reason: str) -> int:
+        """Put waiting messages into other queues; how many."""
+
 
 class Waiting(Protocol):
     """The waiting mail."""
@@ -58,11 +66,14 @@ class Waiting(Protocol):
     async def find(self, queue_id: str) -> Message | None:
         """The message of that id, if it waits."""
 
+    async def read(self, message: Message) -> bytes:
+        """The body of a message."""
+
     async def in_queue(self, name: str, limit: int) -> list[Message]:
         """The first messages of a queue."""
 
 
-class OrderRequest(BaseModel):
+class _Selection(BaseModel):
     """KumoMTA's criteria; with none set, everything is meant."""
 
     model_config = ConfigDict(extra="forbid")
@@ -71,13 +82,63 @@ class OrderRequest(BaseModel):
     domain: str | None = None
     tenant: str | None = None
     campaign: str | None = None
+    routing_domain: str | None = None
     queue_names: tuple[str, ...] = ()
-    duration: Seconds = _DEFAULT_DURATION
+    suppress_logging: bool = False
+    """Taken and not kept: every message has its record."""
 
     def criteria(self) -> Criteria:
         """Which messages are meant."""
         domain = canonical_domain(self.domain) if self.domain else None
-        return Criteria(domain, self.tenant, self.campaign, self.queue_names)
+        return Criteria(domain, self.tenant, self.campaign, self.queue_names, self.routing_domain)
+
+
+class _Lasting(BaseModel):
+    """How long an order stands: for `duration`, or until `expires`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    duration: Seconds = _DEFAULT_DURATION
+    expires: AwareDatetime | None = None
+
+    def end(self, now: int) -> int:
+        """The instant at which it ends."""
+        return int(self.expires.timestamp() * SECOND) if self.expires else now + int(self.duration * SECOND)
+
+
+class OrderRequest(_Selection, _Lasting):
+    """What is to be held back or given up, and for how long."""
+
+
+class ReadyOrderRequest(_Lasting):
+    """Which way out is to be held back."""
+
+    name: str
+    reason: str
+
+
+class RebindRequest(_Selection):
+    """Which messages are to be in another queue: `data` says `queue`, or some of its parts; "" takes a part away."""
+
+    data: dict[Literal["queue", "tenant", "campaign", "routing_domain"], str]
+    always_flush: bool = False
+    trigger_rebind_event: bool = False
+
+    @field_validator("data")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in ("tenant", "campaign"):
+            if value.get(name) and not is_label(value[name]):
+                raise ValueError(f"{name} may hold letters, digits, dot, dash and underscore, at most 64")
+        return value
+
+    def change(self, queue: QueueName) -> QueueName:
+        """The queue that messages of `queue` are to be in."""
+        if "queue" in self.data:
+            wanted = QueueName.parse(self.data["queue"])
+            return replace(wanted, domain=canonical_domain(wanted.domain) or queue.domain)
+        parts: dict[str, Any] = {name: value or None for name, value in self.data.items()}
+        return replace(queue, **parts)
 
 
 class CancelRequest(BaseModel):
@@ -111,13 +172,24 @@ def admin_router(
     for kind in OrderKind:
         _add_orders(router, kind, queues, clock, body)
 
+    @router.post("/api/admin/rebind/v1")
+    async def rebind(request: Request) -> dict[str, Any]:
+        wanted = _parse(RebindRequest, await body(request))
+        return {"rebound": await queues.rebind(wanted.criteria(), wanted.change, wanted.reason)}
+
+    _add_inspection(router, waiting, clock, body)
+    return router
+
+
+def _add_inspection(router: APIRouter, waiting: Waiting, clock: Clock, body: _Body) -> None:
     @router.get("/api/admin/inspect-message/v1")
-    async def inspect_message(request: Request, id: str) -> dict[str, Any]:  # noqa: A002 - KumoMTA's name
+    async def inspect_message(request: Request, id: str, *, want_body: bool = False) -> dict[str, Any]:  # noqa: A002
         await body(request)
         message = await waiting.find(id)
         if message is None:
             raise HTTPException(404, f"Error: no message {id} waits here")
-        return {"id": message.id, "message": _shown(message)}
+        content = {"data": (await waiting.read(message)).decode("utf8", "replace")} if want_body else {}
+        return {"id": message.id, "message": _shown(message) | content}
 
     @router.get("/api/admin/inspect-sched-q/v1")
     async def inspect_queue(request: Request, queue_name: str, limit: int = 100) -> dict[str, Any]:
@@ -127,19 +199,24 @@ def admin_router(
         shown = [{"id": message.id, "message": _shown(message)} for message in messages]
         return {"queue_name": queue_name, "num_scheduled": number, "messages": shown, "now": format_instant(clock())}
 
-    return router
+    @router.get("/api/admin/queues/v1")
+    async def list_queues(request: Request) -> dict[str, int]:
+        await body(request)
+        return waiting.index.queues
 
 
-def _add_orders(
-    router: APIRouter, kind: OrderKind, queues: Queues, clock: Clock, body: Callable[[Request], Awaitable[bytes]]
-) -> None:
+def _add_orders(router: APIRouter, kind: OrderKind, queues: Queues, clock: Clock, body: _Body) -> None:
     path = f"/api/admin/{kind.value}/v1"
 
     @router.post(path)
     async def give(request: Request) -> dict[str, Any]:
-        wanted = _parse(OrderRequest, await body(request))
-        expires = clock() + int(wanted.duration * SECOND)
-        order = queues.orders.give(kind, wanted.criteria(), wanted.reason, expires)
+        data, now = await body(request), clock()
+        if kind is OrderKind.SUSPEND_READY:
+            ready = _parse(ReadyOrderRequest, data)
+            order = queues.orders.give(kind, Criteria(), ready.reason, ready.end(now), way=ready.name)
+        else:
+            wanted = _parse(OrderRequest, data)
+            order = queues.orders.give(kind, wanted.criteria(), wanted.reason, wanted.end(now))
         queues.obey(order)
         return {"id": order.id}
 
@@ -223,6 +300,8 @@ def _order(order: Order, now: int) -> dict[str, Any]:
         "tenant": criteria.tenant,
         "campaign": criteria.campaign,
         "queue_names": list(criteria.queue_names),
+        "routing_domain": criteria.routing_domain,
+        **({"name": order.way} if order.way else {}),
         "reason": order.reason,
         "duration": max(0, order.expires - now) / SECOND,
     }

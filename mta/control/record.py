@@ -115,6 +115,11 @@ class Recorder:
         record = self._of_message("AdminBounce", message, when, reply)
         return record | {"site": "localhost", "meta": {**record["meta"], "mtascope_suppressed": reason}}
 
+    def rebind(self, message: Message, when: int, queue: str, reason: str) -> LogRecord:
+        """An operator put the message into another queue."""
+        reply = SmtpReply(250, None, f"Rebound from {message.queue} to {queue}: {reason}")
+        return self._of_message("AdminRebind", message, when, reply) | {"queue": queue}
+
     def rejection(self, when: int, reply: SmtpReply, *, sender: str, recipient: str, hop: Hop) -> LogRecord:
         """The listener refused a command."""
         return _record("Rejection", self.node_id, when, reply, sender=sender, recipient=recipient) | {

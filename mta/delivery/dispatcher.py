@@ -39,7 +39,7 @@ from mta.events.reply import SmtpReply
 from mta.metrics import MtaMetrics
 from mta.queue.message import Clock, Message
 from mta.queue.naming import QueueName
-from mta.queue.orders import Order, OrderKind, Orders
+from mta.queue.orders import Criteria, Order, OrderKind, Orders
 from mta.queue.schedule import RetryPolicy, Schedule
 from mta.queue.spool import Spool
 from mta.settings import MtaSettings
@@ -73,6 +73,7 @@ class Dispatcher:
         warm_ups: WarmUps,
         limit_table: LimitTable,
         automation: Automation,
+        orders: Orders,
         clock: Clock,
         source: random.Random,
         provider_label: ProviderLabel = lambda _domain, _mx: "",
@@ -111,7 +112,7 @@ class Dispatcher:
         self._background: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
-        self.orders = Orders()
+        self.orders = orders
 
     @property
     def connections(self) -> int:
@@ -165,6 +166,8 @@ class Dispatcher:
             for _ in range(min(len(self._fresh), _TAKE)):
                 self._route(self._fresh.popleft())
             self._automation.refresh()
+            for order in self.orders.refresh(self._clock()):
+                self.obey(order)
             if self._held and self.orders.have_ended(self._clock()):
                 self.reconsider()
             async for message in self._loaded(self._schedule.take_due(self._clock(), _TAKE)):
@@ -237,11 +240,31 @@ class Dispatcher:
 
     def obey(self, order: Order) -> None:
         """Apply a new order to what waits: in lanes at once, on the schedule when it is about giving up."""
+        if order.kind is OrderKind.SUSPEND_READY:
+            for lane in self._lanes.values():
+                if _ready_queue(lane.way) == order.way:
+                    self._held.extend(message.row for message in lane.remove(lambda _: True))
+            return
         for lane in self._lanes.values():
             for message in lane.remove(lambda message: order.criteria.match(QueueName.parse(message.queue))):
                 self._follow(order, message)
         if order.kind is OrderKind.BOUNCE:
             self._in_background(self._give_up_listed(order))
+
+    async def rebind(self, criteria: Criteria, change: Callable[[QueueName], QueueName], reason: str) -> int:
+        """Put waiting messages that are meant into other queues; how many. Those under way stay where they are."""
+        count = 0
+        for lane in self._lanes.values():
+            for message in lane.remove(lambda message: criteria.match(QueueName.parse(message.queue))):
+                if await self._spool.claim(message):
+                    count += await self._results.rebind(message, change, reason)
+                    self._fresh.append(message)
+        queues = {name for name in self._spool.index.queues if criteria.match(QueueName.parse(name))}
+        for row in list(self._spool.index.rows_in(queues)):
+            if self._spool.claim_listed(row):
+                count += await self._results.rebind(await self._spool.peek(row), change, reason)
+        self._wake.set()
+        return count
 
     def reconsider(self) -> None:
         """An order has ended: what was held may go."""
@@ -312,7 +335,10 @@ class Dispatcher:
     # What changes the ways
 
     def _is_stopped(self, way: Way, message: Message) -> bool:
-        """Whether a rule's effect holds the message back or gives it up, which is then done."""
+        """Whether an order or a rule's effect holds the message back or gives it up, which is then done."""
+        if self.orders.holds_way(_ready_queue(way), self._clock()):
+            self._held.append(message.row)
+            return True
         effect = self._automation.about(way, message)
         if effect is None:
             return False
@@ -379,3 +405,8 @@ class Dispatcher:
             self._lanes.pop(lane.way.key, None)
         else:
             self._staff(lane)
+
+
+def _ready_queue(way: Way) -> str:
+    """The name of a way out in log records, and in KumoMTA's API."""
+    return f"{way.source.name}->{way.destination.site}@smtp_client"

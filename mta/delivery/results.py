@@ -20,6 +20,7 @@ from mta.events.retry_hint import retry_after
 from mta.metrics import MtaMetrics
 from mta.queue.entries import LogRecord
 from mta.queue.message import Clock, Message
+from mta.queue.naming import QueueName
 from mta.queue.schedule import RetryPolicy
 from mta.queue.spool import Spool
 
@@ -135,6 +136,16 @@ class Results:
             message = await self.spool.peek(row)
             record = self.recorder.admin_bounce(message, self.clock(), reason)
             await self.spool.finish(message, [record], listed=True)
+
+    async def rebind(self, message: Message, change: Callable[[QueueName], QueueName], reason: str) -> bool:
+        """Put a claimed message into another queue; False if it is that one already."""
+        queue = str(change(QueueName.parse(message.queue)))
+        if queue == message.queue:
+            self.spool.leave(message)
+            return False
+        record = self.recorder.rebind(message, self.clock(), queue, reason)
+        await self.spool.rebind(message, queue, [record])
+        return True
 
     def _record(self, kind: Outcome, message: Message, now: int, result: Result) -> LogRecord:
         site = result.way.destination.site if result.way else None

@@ -18,7 +18,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -219,8 +219,17 @@ class Spool:
         message = head.message(self.index.nth(row), envelope)
         message.row, message.attempts, message.due = row, self.index.attempts(row), self.index.due[row]
         if message.queue != (queue := self.index.queue(row)):
-            message.queue, message.domain = queue, QueueName.parse(queue).route
+            self._relabel(message, queue)
         return message
+
+    @staticmethod
+    def _relabel(message: Message, queue: str) -> None:
+        """Tenant and campaign are those of the queue that the message is in."""
+        name = QueueName.parse(queue)
+        labels = {"tenant": name.tenant, "campaign": name.campaign}
+        meta = {key: value for key, value in message.envelope.meta.items() if key not in labels}
+        meta |= {key: value for key, value in labels.items() if value}
+        message.queue, message.domain, message.envelope = queue, name.route, replace(message.envelope, meta=meta)
 
     def _let_go(self, row: int) -> bool:
         if self.index.state(row) is not RowState.FINISHED:
@@ -262,6 +271,16 @@ class Spool:
             self.index.set_busy(message.row, busy=False)
 
         await self._insist(Result(message.id, message.attempts + 1, due), records, applied)
+
+    async def rebind(self, message: Message, queue: str, records: Sequence[LogRecord]) -> None:
+        """Record that a claimed message is in another queue now."""
+
+        def applied(_: Place) -> None:
+            self.index.rebind(message.row, queue)
+            self.index.set_busy(message.row, busy=False)
+            self._relabel(message, queue)
+
+        await self._insist(Result(message.id, message.attempts, message.due, queue), records, applied)
 
     async def finish(self, message: Message, records: Sequence[LogRecord], *, listed: bool = False) -> None:
         """Record that a claimed message is delivered or given up. `listed`: somebody else still lists its row."""

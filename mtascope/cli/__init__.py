@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "Run everything on simulated mailbox providers and seeded traffic.",
     "up": "Run the whole suite on this machine until Ctrl-C.",
     "mta": "Run the bundled MTA alone.",
+    "queue": "What waits in the bundled MTA: look, hold back, give up, put elsewhere.",
     "shaping": "Limits and rules of the way out: check files, show what holds, end what rules did.",
     "collect": "Follow log folders and hand what is new to the store.",
     "ship": "Follow logs here and send them to a collector on another machine.",

@@ -11,8 +11,8 @@ import click
 from collector.follower import Follower
 from mta.events.errors import MtascopeError
 from mtascope.client import connect
-from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.opened_store import open_store
+from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.settings import load_settings
 
 __all__ = ["command"]

@@ -52,7 +52,7 @@ def log_of():
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _ATTEMPTS = {"Delivery", "TransientFailure", "Bounce"}
-_MESSAGES = {"Reception", "Expiration", *_ATTEMPTS}
+_MESSAGES = {"Reception", "Expiration", "AdminRebind", *_ATTEMPTS}
 
 
 def _is_text_or_none(value):

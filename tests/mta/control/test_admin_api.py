@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from mta.events.errors import SettingsError
+from mta.queue.orders import Criteria, OrderKind, Orders
 from mta.settings import MtaSettings
 from mta.worker import Worker, WorkerPaths
 
@@ -202,3 +203,69 @@ async def test_waiting_messages_and_queues_can_be_looked_at(start_worker):
     queue = (await ask(worker, "GET", "/api/admin/inspect-sched-q/v1?queue_name=acme@example.com")).json()
     assert (queue["num_scheduled"], queue["messages"]) == (1, [found])
     assert (await ask(worker, "GET", "/api/admin/inspect-message/v1?id=none")).status_code == 404
+
+
+async def test_an_order_outlasts_a_restart_and_is_kept_by_every_worker(start_worker, peer):
+    there = await peer()
+    first = await start_worker(routes=[there.route])
+    await ask(first, "POST", "/api/admin/suspend/v1", {"tenant": "held", "reason": "wait", "duration": "1h"})
+    await first.worker.stop()
+    again = await start_worker(routes=[there.route])
+    (order,) = (await ask(again, "GET", "/api/admin/suspend/v1")).json()
+    await again.send(body=b"X-Tenant: held\r\n\r\nx\r\n")
+    await again.send("v@example.com")
+    await again.until_type("Delivery")
+    assert [mail[1] for mail in there.mails] == ["v@example.com"]
+    Orders(again.paths.orders).cancel(order["id"], OrderKind.SUSPEND)  # as another process does
+    await again.until_type("Delivery", 2)
+
+
+async def test_an_order_that_another_process_gives_is_obeyed(start_worker):
+    worker = await start_worker(routes=NOWHERE, retry_interval=60)
+    await worker.send(body=b"X-Campaign: june\r\n\r\nx\r\n")
+    await worker.until_type("TransientFailure")
+    Orders(worker.paths.orders).give(OrderKind.BOUNCE, Criteria(campaign="june"), "a mistake", 2**60)
+    await worker.until_type("AdminBounce")
+
+
+async def test_a_way_out_is_held_back_by_its_name_in_the_log(start_worker, peer):
+    there = await peer()
+    worker = await start_worker(routes=[there.route])
+    await worker.send()
+    (record,) = await worker.until_type("Delivery")
+    order = {"name": record["site"], "reason": "blocked", "duration": 60}
+    given = (await ask(worker, "POST", "/api/admin/suspend-ready-q/v1", order)).json()
+    await worker.send()
+    await asyncio.sleep(0.2)
+    assert len(there.mails) == 1
+    (shown,) = (await ask(worker, "GET", "/api/admin/suspend-ready-q/v1")).json()
+    assert (shown["id"], shown["name"]) == (given["id"], record["site"])
+    await ask(worker, "DELETE", "/api/admin/suspend-ready-q/v1", given)
+    await worker.until_type("Delivery", 2)
+
+
+async def test_waiting_mail_is_put_into_another_queue_and_stays_there_after_a_restart(start_worker, peer):
+    there = await peer()
+    routes = [*NOWHERE, {**there.route, "domain": "backup.example"}]
+    worker = await start_worker(routes=routes, retry_interval=0.5)
+    await worker.send(body=b"X-Tenant: acme\r\n\r\nx\r\n")
+    await worker.send("v@example.net")
+    await worker.until_type("TransientFailure", 2)
+    wanted = {"domain": "example.com", "reason": "moved", "data": {"routing_domain": "backup.example", "tenant": ""}}
+    assert (await ask(worker, "POST", "/api/admin/rebind/v1", wanted)).json() == {"rebound": 1}
+    (record,) = await worker.until_type("AdminRebind")
+    assert record["queue"] == "example.com!backup.example"
+    assert record["response"]["content"] == "Rebound from acme@example.com to example.com!backup.example: moved"
+    await worker.worker.stop()
+    again = await start_worker(routes=routes, retry_interval=0.5)
+    (delivered,) = await again.until_type("Delivery")
+    assert (delivered["queue"], delivered["recipient"]) == ("example.com!backup.example", "u@example.com")
+    assert "tenant" not in delivered["meta"]
+    assert (await ask(again, "GET", "/api/admin/queues/v1")).json() == {"example.net": 1}
+
+
+async def test_a_waiting_message_is_shown_with_its_body_when_asked(start_worker):
+    worker = await start_worker(routes=NOWHERE)
+    queue_id = (await worker.send()).rpartition("=")[2]
+    shown = (await ask(worker, "GET", f"/api/admin/inspect-message/v1?id={queue_id}&want_body=true")).json()
+    assert shown["message"]["data"].endswith("Subject: x\r\n\r\nHello\r\n")
