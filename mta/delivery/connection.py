@@ -1,54 +1,31 @@
-"""One SMTP connection to one mail host; what the peer says becomes an `SmtpReply`, failures included.
+"""One SMTP session with one mail host; what the peer says becomes an `SmtpReply`, failures included.
 
-aiosmtplib greets, encrypts and logs in; then `Dialogue` takes over, which can pipeline (RFC 2920).
-
-Where TLS is opportunistic and breaks, the connection is made again in clear, because mail in clear is what a host
-without STARTTLS would get too. Where it is demanded, there is no connection without. The body is sent as it was
-accepted, byte for byte, with dots stuffed.
+`Opening` makes it; then `Dialogue` takes over, which can pipeline (RFC 2920). The body is sent as it was accepted, byte
+for byte, with dots stuffed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from aiosmtplib import SMTP
-from aiosmtplib.errors import (
-    SMTPConnectResponseError,
-    SMTPException,
-    SMTPHeloError,
-    SMTPResponseException,
-)
 
-from mta.control.record import Hop, Tls, internal_reply
+from mta.control.record import Hop, internal_reply
 from mta.delivery.dialogue import Dialogue
-from mta.delivery.egress import Source
+from mta.delivery.errors import Unreachable
 from mta.delivery.limits import Limits
-from mta.delivery.outbound_socket import open_socket
+from mta.delivery.opening import Opening, Target
 from mta.delivery.report_request import NOTHING_ASKED, ReportRequest
-from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TlsReport, TrustRoots, failure_of
+from mta.delivery.tls import TlsReport, TrustRoots
 from mta.events.address import canonical_domain
-from mta.events.errors import MtascopeError
 from mta.events.reply import SmtpReply, parse_reply
 from mta.queue.message import Clock
 
-__all__ = ["Connection", "Credentials", "Mail", "Outcome", "Target", "Unreachable"]
+__all__ = ["Connection", "Mail", "Outcome"]
 
-_SNI = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _QUIT_TIMEOUT = 5.0
-
-
-class Unreachable(MtascopeError):
-    """No SMTP session with a host. `reply` is the peer's refusal, or ours where it said nothing; `hop` who refused."""
-
-    temporary = True
-
-    def __init__(self, reply: SmtpReply, hop: Hop | None = None) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
-        self.hop = hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +52,6 @@ class Outcome:
     reports: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who we are to a smarthost."""
-
-    user: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to connect, from where, and what holds there."""
-
-    host: str
-    address: str
-    port: int
-    source: Source
-    limits: Limits
-    tls: TlsPolicy
-    credentials: Credentials | None = None
-
-    def __str__(self) -> str:
-        return f"{self.host} [{self.address}]:{self.port}"
-
-
 class Connection:
     """An open session; `deliveries` counts the transactions on it."""
 
@@ -123,14 +76,7 @@ class Connection:
         report: TlsReport = lambda _policy, _outcome: None,
     ) -> Connection:
         """Connect, greet, encrypt as is asked or can be, and log in. Raises `Unreachable`."""
-        client = await _connect(target, roots)
-        opened = _Opening(target, client, roots, clock, report)
-        try:
-            await opened.encrypt()
-            await opened.log_in()
-        except BaseException:
-            opened.client.close()
-            raise
+        opened = await Opening.begin(target, roots, clock, report)
         return cls(opened.client, opened.hop(), target.limits)
 
     async def deliver(self, mail: Mail) -> Outcome:
@@ -243,136 +189,6 @@ class Connection:
         self._dialogue.close()
 
 
-@dataclass(slots=True)
-class _Opening:
-    """A connection on its way to a session; `client` changes when it is made again."""
-
-    target: Target
-    client: SMTP
-    roots: TrustRoots
-    clock: Clock
-    report: TlsReport
-    outcome: TlsOutcome | None = None
-
-    async def encrypt(self) -> None:
-        """Meet the demand, or go on without TLS where nobody demands it."""
-        policy = self.target.tls
-        if policy.demand is Demand.NONE:  # what is not tried says nothing about the peer
-            return
-        if policy.implicit:
-            self._judge()
-        elif not self.client.supports_extension("starttls"):
-            missing = "starttls-not-supported" if policy.origin else ""
-            self._conclude(TlsOutcome("not_offered", failure=missing), "offers no STARTTLS")
-        else:
-            await self._start_tls()
-
-    async def _start_tls(self) -> None:
-        policy, limits, host = self.target.tls, self.target.limits, self.target.host
-        try:
-            await self.client.starttls(
-                tls_context=self.roots.context(policy),
-                server_hostname=host if _SNI.fullmatch(host) else None,
-                timeout=limits.starttls_timeout,
-            )
-            self._judge()
-            await self.client.ehlo(timeout=limits.ehlo_timeout)
-        except (SMTPException, OSError, ValueError) as error:
-            self.client.close()
-            failure = failure_of(error) if policy.origin else ""
-            self._conclude(TlsOutcome("failed", failure=failure), f"cannot agree on TLS: {error}")
-            self.client = await _connect(self.target, self.roots)
-
-    def _judge(self) -> None:
-        transport = self.client.transport
-        connection = transport.get_extra_info("ssl_object") if transport else None
-        if connection is None:
-            raise SMTPException("the peer closed the connection")
-        outcome = self.roots.judge(connection, self.target.tls, self.target.host, self.clock())
-        self._conclude(outcome, "is not vouched for")
-
-    def _conclude(self, outcome: TlsOutcome, why: str) -> None:
-        """Tell what came of it; raises `Unreachable` if that is less than is demanded."""
-        self.outcome = outcome
-        self.report(self.target.tls, outcome)
-        if self.target.tls.demand.is_strict and outcome.failure:
-            text = f"{self.target} {why} ({self.target.tls.origin} wants TLS: {outcome.failure})"
-            raise Unreachable(internal_reply(451, text, "4.7.10"))
-
-    async def log_in(self) -> None:
-        """Say who we are, if the route wants that."""
-        credentials = self.target.credentials
-        if credentials is None:
-            return
-        try:
-            await self.client.login(credentials.user, credentials.password, timeout=self.target.limits.auth_timeout)
-        except SMTPResponseException as error:
-            raise Unreachable(_peer_words(error.code, error.message, "AUTH"), self.hop()) from error
-        except (SMTPException, OSError) as error:
-            raise Unreachable(internal_reply(451, f"cannot log in to {self.target}: {error}", "4.7.0")) from error
-
-    def hop(self) -> Hop:
-        """The other end, as log records name it."""
-        client, target = self.client, self.target
-        cipher = client.get_transport_info("cipher")
-        tls = None
-        if cipher:
-            verified = self.outcome.verified if self.outcome else None
-            tls = Tls(cipher[1], cipher[0], verified, target.tls.origin)
-        source, proxy = client.get_transport_info("sockname"), None
-        if target.source.proxy:
-            source, proxy = (target.source.address_for(target.address), 0), "{}:{}".format(*target.source.proxy)
-        return Hop(target.host, target.address, tls, _endpoint(source), proxy=proxy)
-
-
-def _endpoint(name: tuple[str, int]) -> str:
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
-async def _connect(target: Target, roots: TrustRoots) -> SMTP:
-    """Connected and greeted."""
-    limits, implicit = target.limits, target.tls.implicit
-    client: SMTP | None = None
-    try:
-        opened = await open_socket(target.source, target.address, target.port, limits.connect_timeout)
-        client = SMTP(
-            hostname=target.host,
-            sock=opened,
-            local_hostname=limits.ehlo_domain or target.source.ehlo,
-            timeout=limits.mail_from_timeout,
-            start_tls=False,
-            use_tls=implicit,
-            tls_context=roots.context(target.tls) if implicit else None,
-        )
-        await client.connect(timeout=limits.banner_timeout)
-        await _greet(client, limits.ehlo_timeout)
-    except SMTPConnectResponseError as error:
-        raise Unreachable(_peer_words(error.code, error.message, None), Hop(target.host, target.address)) from error
-    except SMTPHeloError as error:
-        _close(client)
-        reply = _peer_words(error.code, error.message, f"EHLO {limits.ehlo_domain or target.source.ehlo}")
-        raise Unreachable(reply, Hop(target.host, target.address)) from error
-    except (SMTPException, OSError) as error:
-        _close(client)
-        why = str(error) or "it takes too long"
-        raise Unreachable(internal_reply(451, f"cannot connect to {target}: {why}", "4.4.1")) from error
-    return client
-
-
-def _close(client: SMTP | None) -> None:
-    if client is not None:
-        client.close()
-
-
-async def _greet(client: SMTP, patience: float) -> None:
-    try:
-        await client.ehlo(timeout=patience)
-    except SMTPHeloError as error:
-        if error.code < 500 or not client.is_connected:
-            raise
-        await client.helo(timeout=patience)
-
-
 def _parse(raw: bytes, command: str) -> SmtpReply:
     return parse_reply(raw.decode("utf8", "surrogateescape"), command=command)
 
@@ -387,12 +203,6 @@ def _on_the_wire(body: bytes) -> bytes:
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
     return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") or not stuffed else b"\r\n.\r\n")
-
-
-def _peer_words(code: int, message: str, command: str | None) -> SmtpReply:
-    if not 400 <= code < 600:
-        return internal_reply(451, f"unexpected answer {code} {message}", "4.5.0")
-    return parse_reply("\n".join(f"{code} {line}" for line in message.split("\n")), command=command)
 
 
 def _verb(command: str) -> str:

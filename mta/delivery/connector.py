@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from mta.control.record import internal_reply
 from mta.delivery.broken_tls import BrokenTls
-from mta.delivery.connection import Connection, Credentials, Target, Unreachable
+from mta.delivery.connection import Connection
+from mta.delivery.errors import Unreachable
 from mta.delivery.lane import Way
+from mta.delivery.opening import Credentials, Target
 from mta.delivery.routing import Host
 from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TrustRoots, tls_policy
 from mta.events.instants import SECOND

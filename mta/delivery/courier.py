@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mta.control.record import internal_reply
-from mta.delivery.connection import Connection, Mail, Unreachable
+from mta.delivery.connection import Connection, Mail
 from mta.delivery.connector import Connector
+from mta.delivery.errors import Unreachable
 from mta.delivery.lane import Lane
 from mta.delivery.limit_table import Hold
 from mta.delivery.report_request import ReportRequest

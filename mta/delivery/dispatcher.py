@@ -139,7 +139,7 @@ class Dispatcher:
         """Begin to deliver."""
         self.task = asyncio.get_running_loop().create_task(self._run())
         if self._shaping.to_roll_up:
-            self._in_background(self._roll_up())
+            self._in_background(self._roll_up(self._shaping))
 
     async def stop(self, grace: float) -> None:
         """Begin no attempt any more; wait at most `grace` seconds for those under way."""
@@ -334,6 +334,14 @@ class Dispatcher:
 
     # What changes the ways
 
+    def replace_rules(self, shaping: Shaping, egress: Egress, warm_ups: WarmUps) -> None:
+        """From now on these hold, for what waits as well: settings were read again. No connection is closed for it."""
+        self._shaping, self._egress, self._warm_ups = shaping, egress, warm_ups
+        self._results.pool_name = egress.pool_name
+        self._reshape()
+        if shaping.to_roll_up:
+            self._in_background(self._roll_up(shaping))
+
     def _is_stopped(self, way: Way, message: Message) -> bool:
         """Whether an order or a rule's effect holds the message back or gives it up, which is then done."""
         if self.orders.holds_way(_ready_queue(way), self._clock()):
@@ -356,17 +364,17 @@ class Dispatcher:
                 self._route(message, waited=True)
         self.reconsider()
 
-    async def _roll_up(self) -> None:
-        """Look up the mail hosts of the domains whose limits are for all on the same hosts, again and again."""
-        while True:
-            before = self._shaping.rolled_up
-            for domain in self._shaping.to_roll_up:
+    async def _roll_up(self, shaping: Shaping) -> None:
+        """Look up the mail hosts of the domains whose limits are for all on the same hosts, while these rules hold."""
+        while shaping is self._shaping:
+            before = shaping.rolled_up
+            for domain in shaping.to_roll_up:
                 found = await self._router.destination(domain)
                 if isinstance(found, Destination) and found.route is None:
-                    self._shaping.roll_up(domain, found.site)
-            if self._shaping.rolled_up != before:
+                    shaping.roll_up(domain, found.site)
+            if shaping.rolled_up != before:
                 self._reshape()
-                for site, domains in self._shaping.shares_site():
+                for site, domains in shaping.shares_site():
                     _LOG.warning("shaping: %s all speak for %s: the last wins", ", ".join(domains), site)
             await asyncio.sleep(_ROLL_UP_AGAIN)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from importlib import resources
 
-from mta.delivery.connection import Credentials
 from mta.delivery.egress import Egress
 from mta.delivery.limits import Limits, TlsMode
+from mta.delivery.opening import Credentials
 from mta.delivery.shaping import Shaping, ShapingFile
 from mta.events.errors import SettingsError
 from mta.settings import MtaSettings

@@ -68,13 +68,21 @@ class Lane:
         self._changed = asyncio.Event()
         self._closed = False
         self._limit = way.shape.limits.connection_limit
-        self.adopt(way)
+        self._version = 0
+        self.way = way
+        self._keep_limits()
 
     def adopt(self, way: Way) -> None:
-        """From now on this holds: hosts were looked up again, or a limit was changed."""
-        limits, path = way.shape.limits, way.path
+        """From now on this holds: another domain of the same hosts, hosts that were looked up again, or other limits."""
+        before, self.way = self.way, way
+        if way.shape.limits != before.shape.limits or way.shape.provider != before.shape.provider:
+            self._keep_limits()
+
+    def _keep_limits(self) -> None:
+        """Take up the limits of the way; who waits by the old ones looks again."""
+        way, limits, path = self.way, self.way.shape.limits, self.way.path
         by_provider = f"{way.source.name}->provider {way.shape.provider}"
-        self.way = way
+        self._version += 1
         self._limit = min(self._limit, limits.connection_limit)
         self._rations = [Ration(f"connections {path}", limits.connection_limit)]
         if limits.provider_connection_limit is not None:
@@ -83,6 +91,7 @@ class Lane:
             (f"messages {path}", limits.max_message_rate), (f"messages {by_provider}", limits.provider_max_message_rate)
         )
         self._connection_rates = _rates((f"opened {path}", limits.max_connection_rate))
+        self._changed.set()
 
     @property
     def limits(self) -> Limits:
@@ -190,9 +199,9 @@ class Lane:
             await self.pause(wait)
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but not when closing."""
-        deadline = self._now() + seconds
-        while not self._closed and (left := deadline - self._now()) > 0:
+        """Wait, but not when closing, and not longer than the limits hold for which it is."""
+        deadline, version = self._now() + seconds, self._version
+        while not self._closed and version == self._version and (left := deadline - self._now()) > 0:
             await self._change(left)
 
     async def _change(self, patience: float) -> None:

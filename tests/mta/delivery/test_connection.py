@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.delivery.connection import Connection, Mail, Target, Unreachable
+from mta.delivery.connection import Connection, Mail
 from mta.delivery.egress import Source
+from mta.delivery.errors import Unreachable
 from mta.delivery.limits import Limits
+from mta.delivery.opening import Target
 from mta.delivery.tls import Demand, TlsPolicy, TrustRoots
 
 MAIL = Mail("a@example.org", "u@example.com", b"Subject: x\r\n\r\nx\r\n")

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.delivery.ground_rules import default_shaping
+from mta.delivery.ground_rules import default_shaping, read_egress, read_shaping
 from mta.delivery.limits import KEYS, Limits, Rate, TlsMode, duration
 from mta.delivery.shaping import Shaping, ShapingFile
 from mta.delivery.shaping_rule import Action, ActionKind, one_line, read_rule
+from mta.delivery.warm_up import WarmUps
 from mta.events.errors import SettingsError
 from mta.events.reply import parse_reply
 
@@ -222,6 +223,18 @@ async def test_domains_on_the_same_hosts_with_limits_of_their_own_do_not_share_t
     await asyncio.sleep(0.05)
     assert {mail[1] for mail in there.mails} >= {"c@other.example", "d@more.example"}
     assert len(there.mails) == 3
+
+
+async def test_rules_that_are_replaced_hold_at_once_for_what_waits(start_worker, peer, tmp_path):
+    there = await peer()
+    (tmp_path / "shaping.toml").write_text('["default"]\nmax_message_rate = "1/h"\n')
+    worker = await start_worker(routes=[there.route], shaping=tmp_path / "shaping.toml")
+    await worker.send([f"u{number}@example.com" for number in range(5)])
+    await worker.until_type("Delivery")
+    settings = worker.worker._settings
+    (tmp_path / "shaping.toml").write_text("")
+    worker.worker._dispatcher.replace_rules(read_shaping(settings), read_egress(settings), WarmUps([], tmp_path))
+    await worker.until_type("Delivery", 5)
 
 
 async def test_a_provider_sees_no_more_than_its_limits(start_worker, peer, tmp_path):
