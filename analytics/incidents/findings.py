@@ -14,6 +14,7 @@ from analytics.causes import Cause, Tally, explaining, rank_causes, shares
 from analytics.incidents.changepoint import changed_at
 from analytics.incidents.incident import ReplyExcess
 from analytics.incidents.kinds import SPIKES, Kind
+from analytics.relations import events
 from analytics.store import Store
 from mta.events.instants import DAY, HOUR, MINUTE
 
@@ -106,6 +107,9 @@ class StoredEvidence:
         )
         return dict(rows)
 
+    def _mail(self, mail: Mail, began: int, until: int, *, everywhere: bool = False) -> str:
+        return _mail(events(self._store, max(0, began - _BEFORE), until), mail, everywhere=everywhere)
+
     def _tallies(self, mail: Mail, began: int, until: int) -> list[Tally]:
         """Counts of the day before and since, by each dimension of causes."""
         sets = ", ".join(f"({name})" for name in CAUSES)
@@ -113,7 +117,7 @@ class StoredEvidence:
         value = " ".join(f"WHEN grouping({name}) = 0 THEN {name}" for name in CAUSES)
         rows = self._store.query(
             f"""
-            WITH mail AS ({_mail(mail)}),
+            WITH mail AS ({self._mail(mail, began, until)}),
             counted AS (
                 SELECT CASE {place} END AS place, CASE {value} END AS value,
                        count(*) FILTER (NOT since) AS sent_before, count(*) FILTER (NOT since AND bad) AS bad_before,
@@ -132,9 +136,10 @@ class StoredEvidence:
 
     def _providers(self, mail: Mail, began: int, until: int) -> list[Cause]:
         """Where nobody of ours stands out: the providers themselves, of all mail."""
+        everything = self._mail(mail, began, until, everywhere=True)
         rows = self._store.query(
             "SELECT provider, count(*) FILTER (NOT since), count(*) FILTER (NOT since AND bad), "
-            f"count(*) FILTER (since), count(*) FILTER (since AND bad) FROM ({_mail(mail, everywhere=True)}) "
+            f"count(*) FILTER (since), count(*) FILTER (since AND bad) FROM ({everything}) "
             "GROUP BY 1 ORDER BY 1",
             _bounds(mail, began, until, everywhere=True),
         )
@@ -145,7 +150,7 @@ class StoredEvidence:
         """The replies that were heard most beyond what is usual."""
         rows = self._store.query(
             f"""
-            WITH mail AS ({_mail(mail)}), size AS (
+            WITH mail AS ({self._mail(mail, began, until)}), size AS (
                 SELECT count(*) FILTER (since) / greatest(1, count(*) FILTER (NOT since)) AS growth FROM mail),
             heard AS (
                 SELECT template_id, code, enhanced, any_value(bounce_class) AS class,
@@ -173,33 +178,33 @@ class StoredEvidence:
             of_cause, bounds["cause"] = f"AND {causes[0].dimension} = $cause", causes[0].value
         bounds["from"] = max(0, began - HOUR)
         rows = self._store.query(
-            f"SELECT epoch_us(time) // {MINUTE}, count(*), count(*) FILTER (bad) FROM ({_mail(mail)}) "
-            f"WHERE true {of_cause} GROUP BY 1 ORDER BY 1",
+            f"SELECT epoch_us(time) // {MINUTE}, count(*), count(*) FILTER (bad) "
+            f"FROM ({self._mail(mail, began, until)}) WHERE true {of_cause} GROUP BY 1 ORDER BY 1",
             bounds,
         )
         minute = changed_at(rows)
         return None if minute is None else minute * MINUTE
 
 
-def _mail(mail: Mail, *, everywhere: bool = False) -> str:
-    """SELECT of the mail: its dimensions, when, whether it went wrong, and whether that was since the change."""
+def _mail(events: str, mail: Mail, *, everywhere: bool) -> str:
+    """SELECT of the mail among `events`: its dimensions, when, whether it went wrong, whether since the change."""
     spike = SPIKES[mail.kind]
     scope = "".join(f" AND {name} = $scope_{name}" for name, _ in mail.scope)
     where = "time >= make_timestamp($from) AND time < make_timestamp($until) AND direction = 'outbound'"
     where += "" if everywhere else " AND list_contains($providers, {})"
     columns = ", ".join(f"coalesce({sql}, '') AS {name}" for name, sql in _COLUMNS.items())
     failure = "template_id, code, enhanced, bounce_class"
-    events = (
-        f"SELECT {columns}, provider, time, {spike.bad_events} AS bad, {failure} FROM event "
+    selected = (
+        f"SELECT {columns}, provider, time, {spike.bad_events} AS bad, {failure} FROM {events} told "
         f"WHERE {where.format('provider')} AND {spike.counted_events}"
     )
     if mail.kind is Kind.COMPLAINTS:
         columns = ", ".join(f"coalesce({sql}, '') AS {name}" for name, sql in _OF_UNIT.items())
-        events += (
+        selected += (
             f" UNION ALL SELECT {columns}, provider.name, time, true, NULL, NULL, NULL, NULL "
             f"FROM feedback JOIN unit USING (unit_id) WHERE {where.format('provider.name')} AND type = 'complaint'"
         )
-    return f"SELECT *, time >= make_timestamp($began) AS since FROM ({events}) WHERE true{scope}"
+    return f"SELECT *, time >= make_timestamp($began) AS since FROM ({selected}) WHERE true{scope}"
 
 
 def _bounds(mail: Mail, began: int, until: int, *, everywhere: bool = False) -> dict[str, object]:
