@@ -266,6 +266,10 @@ class MtaSettings(BaseModel):
     """Size before compression at which a log segment is closed."""
     log_segment_duration: Seconds = 60.0
     log_flush_interval: Seconds = 0.5
+    log_retention: Seconds | None = None
+    """Age at which a closed log segment is deleted; none are unless told: load or archive them first."""
+    log_retention_bytes: Count | None = None
+    """Size of all closed log segments above which the oldest are deleted."""
     log_backlog: Count = 200_000
     """Records that may wait for the log's disk before new mail is refused."""
 

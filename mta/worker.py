@@ -23,9 +23,10 @@ from fastapi import FastAPI
 
 from mta.control.admin_api import admin_router
 from mta.control.api import ControlServer, control_app
+from mta.control.log_retention import remove_old_segments
 from mta.control.log_segment import find_leftovers
 from mta.control.log_writer import LogWriter
-from mta.control.record import Recorder
+from mta.control.record import Hop, Recorder
 from mta.delivery.automation import Automation, Classify
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
@@ -44,7 +45,7 @@ from mta.delivery.suppression import Suppression
 from mta.delivery.tls import TrustRoots
 from mta.delivery.warm_up import WarmUps
 from mta.errors import SpoolError, SpoolFull
-from mta.events.errors import SettingsError
+from mta.events.errors import MtascopeError, SettingsError
 from mta.events.instants import SECOND
 from mta.events.pseudonym import Keyring
 from mta.events.return_path import ReturnPaths
@@ -59,7 +60,7 @@ from mta.queue.orders import Orders
 from mta.queue.spool import Recovery, Spool
 from mta.settings import Endpoint, MtaSettings
 from mta.smtp.access import RelayDomains
-from mta.smtp.listener import Door, Listener
+from mta.smtp.listener import Door, Listener, server_context
 from mta.smtp.login import Login
 from mta.smtp.rate import client_rate
 from mta.smtp.reception import Feedback, Reception
@@ -70,6 +71,13 @@ __all__ = ["Worker", "WorkerPaths", "run", "system_clock"]
 _LOG = logging.getLogger(__name__)
 _TOP_DOMAINS = 50
 _HOUSEKEEPING = 1.0
+_RETENTION = 60.0
+_NEED_RESTART = (
+    *("listen", "listen_submission", "listen_tls", "reuse_port", "proxy_networks", "control_listen", "http_token"),
+    *("journal_segment_bytes", "log_format", "log_segment_bytes", "log_segment_duration", "nameservers", "warm_up"),
+    *("retry_interval", "max_retry_interval", "max_age", "delay_notice", "return_paths"),
+)
+"""What is fixed when a worker starts."""
 _MIN_TOKEN = 16
 
 
@@ -153,27 +161,21 @@ class Worker:
         self._dead_letters = DeadLetters(
             paths.spool / "dead", max_messages=settings.dead_letter_messages, max_bytes=settings.dead_letter_bytes
         )
-        ids, signers = SpoolIds(clock, source), Signers(map(Signer.load, settings.dkim))
-        returns = Returns(
-            self.spool,
-            self._dead_letters,
-            recorder,
-            self.metrics,
-            ids,
-            signers,
-            clock,
-            settings.hostname,
-            settings.notify_senders,
-        )
+        self._ids, self._recorder, self._source = SpoolIds(clock, source), recorder, source
+        self._resolver = resolver or _dns(settings)
+        self._feedback, self._keyring = feedback, keyring
+        most = settings.max_failed_logins
+        self._failures = FailureLimit(clock, most=most), FailureLimit(clock, most=5 * most)
+        signers = Signers(map(Signer.load, settings.dkim))
         self._limit_table = LimitTable(paths.shared / "limits")
         self._automation = Automation(EffectFile(paths.effects, clock), self._limit_table, clock, classify)
         self._dispatcher = Dispatcher(
             settings,
             spool=self.spool,
-            router=self._router(resolver or _dns(settings), source),
+            router=self._router(settings),
             recorder=recorder,
             metrics=self.metrics,
-            returns=returns,
+            returns=self._returns(settings, signers),
             shaping=read_shaping(settings),
             egress=read_egress(settings),
             warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
@@ -186,14 +188,39 @@ class Worker:
             return_address=_return_address(settings, keyring, recorder.node_id),
             suppression=suppression,
         )
-        identity = Identity(signers, _list_headers(settings, keyring))
-        self._listener = self._smtp_listener(recorder, ids, identity, feedback)
+        self._reception = self._new_reception(settings, signers)
+        self._listener = Listener(settings, self._reception, recorder, self.metrics, clock, self._refused)
         self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def _router(self, resolver: Resolver, source: random.Random) -> Router:
-        settings = self._settings
+    def reload(self, settings: MtaSettings) -> None:
+        """Take up new settings, certificates, users and shaping files. Open connections go on as they began.
+
+        Raises `SettingsError`, and then everything stays as it was. Sockets, spool and log keep what they began with.
+        """
+        signers, shaping, egress = (
+            Signers(map(Signer.load, settings.dkim)),
+            read_shaping(settings),
+            read_egress(settings),
+        )
+        reception, router = self._new_reception(settings, signers), self._router(settings)
+        server_context(settings)
+        fixed = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(self._settings, name)]
+        if fixed:
+            _LOG.warning("these settings hold after a restart: %s", ", ".join(fixed))
+        self._settings, self._reception = settings, reception
+        self._dispatcher.reload(router=router, shaping=shaping, egress=egress, returns=self._returns(settings, signers))
+        self._listener.reload(settings, reception)
+
+    def _returns(self, settings: MtaSettings, signers: Signers) -> Returns:
+        return Returns(
+            *(self.spool, self._dead_letters, self._recorder, self.metrics, self._ids, signers, self._clock),
+            *(settings.hostname, settings.notify_senders),
+        )
+
+    def _router(self, settings: MtaSettings) -> Router:
+        resolver, source = self._resolver, self._source
         if not settings.mta_sts:
             return Router(settings, resolver, self._clock, source)
         trust, prohibited = TrustRoots(settings.tls_authorities).checked, Networks(settings.prohibited_networks)
@@ -220,7 +247,7 @@ class Worker:
             limit = settings.max_message_bytes
             wanted = token if over_tcp else None
             router = admin_router(
-                *(self._reception.inject, self._dispatcher, self.spool, self._clock), body_limit=limit, token=wanted
+                *(self._inject, self._dispatcher, self.spool, self._clock), body_limit=limit, token=wanted
             )
             return control_app(self.metrics, self.live, self.trouble, None if over_tcp and token is None else router)
 
@@ -228,26 +255,22 @@ class Worker:
             app(over_tcp=False), self._paths.control, settings.control_listen, tcp_app=app(over_tcp=True)
         )
 
-    def _smtp_listener(
-        self, recorder: Recorder, ids: SpoolIds, identity: Identity, feedback: Feedback | None
-    ) -> Listener:
-        settings = self._settings
-        login = None
-        if settings.users is not None:
-            most = settings.max_failed_logins
-            by_name = FailureLimit(self._clock, most=5 * most)
-            login = Login(Users.load(settings.users), FailureLimit(self._clock, most=most), by_name)
+    def _new_reception(self, settings: MtaSettings, signers: Signers) -> Reception:
+        login = Login(Users.load(settings.users), *self._failures) if settings.users is not None else None
+        identity = Identity(signers, _list_headers(settings, self._keyring))
         report_box = ReportBox(self._paths.reports) if settings.report_addresses else None
-        self._reception = Reception(
-            *(settings, self.spool, recorder, self.metrics, ids, self._clock, identity, feedback, login, report_box),
+        return Reception(
+            *(settings, self.spool, self._recorder, self.metrics, self._ids, self._clock, identity),
+            *(self._feedback, login, report_box),
             relay_domains=RelayDomains(settings.relay_domains),
             message_rate=client_rate(settings.message_rate_per_client),
         )
 
-        def refused(record: LogRecord) -> None:
-            self.spool.record_soon([record])
+    async def _inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
+        return await self._reception.inject(sender, recipient, content, client)
 
-        return Listener(settings, self._reception, recorder, self.metrics, self._clock, refused)
+    def _refused(self, record: LogRecord) -> None:
+        self.spool.record_soon([record])
 
     @property
     def vital(self) -> list[asyncio.Future[Any]]:
@@ -304,14 +327,26 @@ class Worker:
         self._limit_table.close()
 
     async def _keep_house(self) -> None:
+        looked = -_RETENTION
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
+            if time.monotonic() - looked >= _RETENTION:
+                looked = time.monotonic()
+                await asyncio.to_thread(self._forget_old_log)
             if self._suppression is not None:
                 self._suppression.refresh()
             try:
                 await self.spool.reclaim()
             except (SpoolError, OSError) as error:
                 _LOG.error("cannot give spool space back: %s", error)
+
+    def _forget_old_log(self) -> None:
+        settings = self._settings
+        age, size = settings.log_retention, settings.log_retention_bytes
+        try:
+            remove_old_segments(self._paths.log, time.time(), max_age=age, max_bytes=size)
+        except OSError as error:
+            _LOG.error("cannot delete old log segments: %s", error)
 
     def _outbox(self, seq: int, line: bytes) -> None:
         self._log.put(seq, line)
@@ -358,8 +393,12 @@ async def run(  # noqa: PLR0913 - what the front door hands in
     suppression: Suppression | None = None,
     classify: Classify | None = None,
     clock: Clock = system_clock,
+    reread: Callable[[], MtaSettings] | None = None,
 ) -> None:
-    """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out."""
+    """Run a worker until SIGTERM or SIGINT, then stop it in order. Raises `SpoolError` if its disk gives out.
+
+    SIGHUP takes up the settings that `reread` then gives.
+    """
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's log holds recipients
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     worker = Worker(
@@ -376,6 +415,8 @@ async def run(  # noqa: PLR0913 - what the front door hands in
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, worker, reread)
     await worker.start()
     for damage in worker.recovery.damages:
         _LOG.error("%s", damage)
@@ -389,6 +430,15 @@ async def run(  # noqa: PLR0913 - what the front door hands in
         if part.done():
             await part
     await worker.stop()
+
+
+def _reload(worker: Worker, reread: Callable[[], MtaSettings]) -> None:
+    try:
+        worker.reload(reread())
+    except (MtascopeError, OSError) as error:
+        _LOG.error("the settings stay as they were: %s", error)
+    else:
+        _LOG.warning("the settings were read again")
 
 
 def _return_address(settings: MtaSettings, keyring: Keyring | None, node: str) -> ReturnAddress:

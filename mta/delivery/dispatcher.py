@@ -356,6 +356,12 @@ class Dispatcher:
             self._held.append(message.row)
         return True
 
+    def reload(self, *, router: Router, shaping: Shaping, egress: Egress, returns: Returns) -> None:
+        """From now on these hold. What waits before a lane looks again which way it may go."""
+        self._router, self._shaping, self._egress = router, shaping, egress
+        self._results.returns, self._results.pool_name = returns, egress.pool_name
+        self._reshape()
+
     def _reshape(self) -> None:
         """Other limits hold, or other effects: lanes adopt them, and what waits looks again which way it may go."""
         self._ways.clear()

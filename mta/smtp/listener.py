@@ -26,7 +26,7 @@ from mta.smtp.rate import client_rate
 from mta.smtp.reception import Reception
 from mta.smtp.session import Bounds, Session
 
-__all__ = ["Door", "Listener"]
+__all__ = ["Door", "Listener", "server_context"]
 
 _PATH = re.compile(r"<([^<>]*)>")
 _POLL = 0.02
@@ -70,11 +70,26 @@ class Listener:
             relays=self._relays,
             rate=client_rate(settings.connection_rate_per_ip),
         )
-        self._tls = _server_context(settings)
+        self._tls = server_context(settings)
         self._balancers = Networks(settings.proxy_networks)
         self._servers: list[asyncio.Server | ProxiedSocket] = []
         self._sessions: set[Session] = set()
         self.doors: dict[Door, list[Endpoint]] = {}
+
+    def reload(self, settings: MtaSettings, reception: Reception) -> None:
+        """From now on these hold for new connections; those that are open go on as they began."""
+        self._settings, self._reception = settings, reception
+        self._relays = Networks(settings.relay_networks)
+        self._admission.total = settings.max_connections
+        self._admission.per_ip = settings.max_connections_per_ip
+        self._admission.per_relay_ip = settings.max_connections_per_relay_ip
+        self._admission.relays = self._relays
+        self._admission.rate = client_rate(settings.connection_rate_per_ip)
+        if self._tls is None:
+            self._tls = server_context(settings)
+        elif settings.tls_certificate is not None and settings.tls_key is not None:
+            # The sockets of TLS from the first byte hold this very context.
+            self._tls.load_cert_chain(settings.tls_certificate, settings.tls_key)
 
     @property
     def connections(self) -> int:
@@ -214,7 +229,8 @@ def _reason(reply: SmtpReply) -> str:
     return words.get(status, "syntax" if reply.code in {500, 501, 502, 503, 555} else "other")
 
 
-def _server_context(settings: MtaSettings) -> ssl.SSLContext | None:
+def server_context(settings: MtaSettings) -> ssl.SSLContext | None:
+    """What clients are offered, if anything. Raises `SettingsError`."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

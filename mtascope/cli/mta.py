@@ -33,11 +33,11 @@ __all__ = ["command"]
 def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], worker: int, *, as_json: bool) -> None:
     """Run the bundled MTA until Ctrl-C: accept mail by SMTP, keep it durably, deliver it, log what happened.
 
+    SIGHUP reads settings, users, certificates and shaping files again and ends no connection.
+
     Example: mtascope mta --data /var/lib/mtascope --listen 127.0.0.1:2525
     """
-    settings = load_settings(config, data_dir)
-    if listen:
-        settings = _listening(settings, listen)
+    settings = _read(config, data_dir, listen)
     settings.folder.create()
     paths = WorkerPaths.under(settings.data, worker)
     pid_file = settings.folder.run / f"mta-{worker}.pid"
@@ -62,9 +62,15 @@ def command(data_dir: str | None, config: str | None, listen: tuple[str, ...], w
                 suppression=Suppression(settings.folder.suppression, lambda: load_keyring(settings.folder.keys)),
                 classify=partial(_bounce_class, settings.classify),
                 clock=settings.clock,
+                reread=lambda: _read(config, data_dir, listen).mta,
             )
         )
     pid_file.unlink(missing_ok=True)
+
+
+def _read(config: str | None, data_dir: str | None, listen: tuple[str, ...]) -> Settings:
+    settings = load_settings(config, data_dir)
+    return _listening(settings, listen) if listen else settings
 
 
 def _listening(settings: Settings, listen: tuple[str, ...]) -> Settings:
