@@ -6,7 +6,6 @@ Nothing is looked up in DNS for it: senders are known by our own logs, signature
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 from analytics.dmarc_figures import DmarcFigures, dmarc_figures
 from analytics.dmarc_questions import own_addresses, source_traffic
@@ -14,11 +13,9 @@ from analytics.store import Store
 from dmarc.senders import OwnAddress, SenderKind, ServiceMap, identify
 from mta.events.instants import DAY
 from mtascope.dmarc_reports import traffic_of
+from mtascope.report_mailboxes import Values
 
-__all__ = ["Values", "report_values"]
-
-Values = Mapping[str, Mapping[tuple[str, ...], float]]
-"""Values by metric and labels."""
+__all__ = ["report_values"]
 
 _BEFORE = 21 * DAY
 _UNKNOWN = frozenset({SenderKind.UNKNOWN, SenderKind.SUSPICIOUS})

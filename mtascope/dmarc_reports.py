@@ -31,11 +31,12 @@ from dmarc.own_failures import OwnDay, failing_streams
 from dmarc.posture import inspect, worst_first
 from dmarc.reader_process import ingest_paths
 from dmarc.senders import OwnAddress, Sender, SenderKind, ServiceMap, SourceTraffic, identify
-from dmarc.settings import DmarcSettings
+from dmarc.settings import DmarcSettings, ImapSettings
 from mta.events.address import canonical_domain
 from mta.events.instants import DAY, format_instant
 from mtascope.dns import fetch_policy, resolver_of
 from mtascope.keys import load_keyring
+from mtascope.report_mailboxes import empty_once
 from mtascope.settings import Settings
 
 _FEW = 100
@@ -52,9 +53,13 @@ _UNNAMED = frozenset({SenderKind.UNKNOWN, SenderKind.SUSPICIOUS, SenderKind.FORW
 
 
 def ingest_reports(
-    store: Store, settings: Settings, paths: Sequence[str], progress: Callable[[str, int], None] | None = None
+    store: Store,
+    settings: Settings,
+    paths: Sequence[str],
+    progress: Callable[[str, int], None] | None = None,
+    imap: ImapSettings | None = None,
 ) -> dict[str, Any]:
-    """Store the reports under `paths`; what `mtascope dmarc ingest --json` prints."""
+    """Store the reports under `paths` and those that wait in a mailbox; what `mtascope dmarc ingest --json` prints."""
     began = time.monotonic()
     tell = progress or (lambda *_: None)
     with closing(DmarcStore(store)) as reports:
@@ -67,6 +72,8 @@ def ingest_reports(
             names = (file.name for file in chain(first, files))
             for done in ingest_paths(names, ingest, min(os.cpu_count() or 1, _MOST_READERS)):
                 tell("", done)
+        if imap is not None:
+            empty_once(imap, ingest, settings.dmarc, store.clock)
     return asdict(ingest.receipt) | {"seconds": round(time.monotonic() - began, 3)}
 
 

@@ -32,6 +32,7 @@ from collector.follower import Follower
 from collector.ingest import ingest_paths
 from collector.roads import Roads, landing_folders
 from collector.sources.http_server import EmbeddedServer
+from dmarc.settings import ImapSettings
 from exporter.api import Backend, create_api, create_metrics_app
 from exporter.host import HostCollector
 from exporter.prometheus import (
@@ -50,6 +51,7 @@ from mta.events.intake import Receipt
 from mtascope import __version__
 from mtascope.client import ask_socket
 from mtascope.console import hand_out
+from mtascope.dmarc_figures import report_values
 from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.opened_store import open_store
 from mtascope.report_mailboxes import ReportMailboxes, https_folder
@@ -78,7 +80,7 @@ class Owner:
         self._drain = Drain(
             landing_folders(settings.folder.landing), self._store, settings.collector, health=self._follower.health
         )
-        self._mailboxes = ReportMailboxes(settings, self._store)
+        self._mailboxes = ReportMailboxes(settings, self._store, report_values)
         self._watching = Watching(settings, self._store)
         providers = settings.providers
         self._upkeep = Upkeep(self._store, provider_map(providers.names, providers.groups), providers)
@@ -188,7 +190,9 @@ class Owner:
             back_up=lambda path: backup_answer(self._store, path, self._settings),
             erase=lambda recipient: asdict(erase(self._store, recipient)),
             report=lambda since, until: report_answer(self._store, since, until, taxonomy()),
-            dmarc_ingest=lambda paths: ingest_reports(self._store, self._settings, paths),
+            dmarc_ingest=lambda paths, imap: ingest_reports(
+                self._store, self._settings, paths, imap=ImapSettings.model_validate(imap) if imap else None
+            ),
             dmarc_advice=lambda domain, days, until: advice_answer(
                 self._store, self._settings, domain, days, until, dns=True
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -19,16 +20,22 @@ from dmarc.mailbox.dropped import DroppedFiles
 from dmarc.mailbox.mailbox import Mailbox
 from dmarc.mailbox.watch import Watch
 from dmarc.metrics import MailboxHealth
-from dmarc.settings import FolderSettings, GmailSettings, GraphSettings, ImapSettings, MailboxSettings
+from dmarc.settings import (
+    DmarcSettings,
+    FolderSettings,
+    GmailSettings,
+    GraphSettings,
+    ImapSettings,
+    MailboxSettings,
+)
 from mta.events.errors import MtascopeError
 from mta.events.instants import DAY, format_instant
 from mta.events.pseudonym import Keyring
-from mtascope.dmarc_figures import Values, report_values
 from mtascope.dns import resolver_of
 from mtascope.keys import load_keyring
 from mtascope.settings import Settings
 
-__all__ = ["ReportMailboxes", "https_folder", "mailbox_opener"]
+__all__ = ["ReportMailboxes", "empty_once", "https_folder", "mailbox_opener"]
 
 
 _log = logging.getLogger(__name__)
@@ -38,17 +45,21 @@ _OWN = "own-mta"
 """Name of the mailbox of the bundled MTA."""
 
 
-class ReportMailboxes:
-    """What `works` returns is to be run in threads; `stop` ends them all."""
+Values = Mapping[str, Mapping[tuple[str, ...], float]]
+"""Values by metric and labels."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+
+class ReportMailboxes:
+    """What `works` returns is to be run in threads; `stop` ends them all. `figures` computes what the page shows."""
+
+    def __init__(self, settings: Settings, store: Store, figures: Callable[[Store], Values]) -> None:
         self._settings = settings
         self._store = store
+        self._figures = figures
         keyring = load_keyring(settings.folder.keys)
         self._stores: list[DmarcStore] = []
         self._values: Values = {}
         self._stopping = Event()
-        self._resolver = resolver_of(settings.dmarc)
         self._watches = [self._watch(mailbox, keyring) for mailbox in _mailboxes(settings)]
 
     @property
@@ -65,7 +76,7 @@ class ReportMailboxes:
         pruned_on = 0
         while not self._stopping.is_set():
             try:
-                self._values = report_values(self._store)
+                self._values = self._figures(self._store)
                 today = self._store.clock() // DAY
                 if today != pruned_on:
                     prune_quarantine(self._store, self._settings.dmarc.quarantine_days)
@@ -104,17 +115,29 @@ class ReportMailboxes:
             ReportIngest(reports, keyring, clock, self._settings.dmarc),
             rescan=mailbox.rescan_s,
             clock=clock,
-            carriers=self._carriers(mailbox),
+            carriers=_carriers(mailbox, self._settings.dmarc),
         )
 
-    def _carriers(self, mailbox: MailboxSettings) -> CarrierCheck | None:
-        """Our own MTA's mails are judged by us, others where nobody whom we trust has done so."""
-        if mailbox.name == _OWN:
-            return CarrierCheck(self._resolver, own=True)
-        if isinstance(mailbox, FolderSettings) and mailbox.type == "folder":
-            return None  # files, perhaps without a mail around them
-        settings = self._settings.dmarc
-        return CarrierCheck(self._resolver) if settings.check_mails and not settings.trusted_authserv_ids else None
+
+def empty_once(
+    mailbox: MailboxSettings, ingest: ReportIngest, settings: DmarcSettings, clock: Callable[[], int]
+) -> None:
+    """Store what waits in a mailbox now. Raises MailboxError."""
+    opener = mailbox_opener(mailbox, clock)
+    watch = Watch(
+        mailbox.name, opener, ingest, rescan=mailbox.rescan_s, clock=clock, carriers=_carriers(mailbox, settings)
+    )
+    with closing(opener()) as opened:
+        watch.empty(opened)
+
+
+def _carriers(mailbox: MailboxSettings, settings: DmarcSettings) -> CarrierCheck | None:
+    """Our own MTA's mails are judged by us, others where nobody whom we trust has done so."""
+    if mailbox.name == _OWN:
+        return CarrierCheck(resolver_of(settings), own=True)
+    if isinstance(mailbox, FolderSettings) and mailbox.type == "folder":
+        return None  # files, perhaps without a mail around them
+    return CarrierCheck(resolver_of(settings)) if settings.check_mails and not settings.trusted_authserv_ids else None
 
 
 def https_folder(settings: Settings) -> Path:

@@ -24,7 +24,7 @@ class Backend:
     back_up: Callable[[str], dict[str, Any]]
     erase: Callable[[str], dict[str, Any]]
     report: Callable[[int, int], dict[str, Any]]
-    dmarc_ingest: Callable[[list[str]], dict[str, Any]]
+    dmarc_ingest: Callable[[list[str], dict[str, Any] | None], dict[str, Any]]
     dmarc_advice: Callable[[str, int, int | None], dict[str, Any]]
     dmarc_posture: Callable[[str, list[str]], dict[str, Any]]
     incidents: WatchSettings = field(default_factory=WatchSettings)

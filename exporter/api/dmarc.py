@@ -18,11 +18,12 @@ _DOMAIN = r"^[^\s/:?#@]+$"
 
 
 class ReportsRequest(BaseModel):
-    """Files or folders on this machine with DMARC reports to load once."""
+    """Files or folders on this machine with DMARC reports, or an IMAP mailbox as in the settings, to load once."""
 
     model_config = ConfigDict(extra="forbid")
 
-    paths: list[str] = Field(min_length=1, max_length=10_000)
+    paths: list[str] = Field(default_factory=list, max_length=10_000)
+    imap: dict[str, Any] | None = None
 
 
 def routes(backend: Backend) -> APIRouter:
@@ -48,6 +49,6 @@ def routes(backend: Backend) -> APIRouter:
 
     @router.post("/v1/dmarc/ingest", include_in_schema=False, dependencies=[Depends(owner_only)])
     def ingest_reports(body: ReportsRequest) -> dict[str, Any]:
-        return backend.dmarc_ingest(body.paths)
+        return backend.dmarc_ingest(body.paths, body.imap)
 
     return router

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import click
+from pydantic import ValidationError
 
 from dmarc.mailbox.folder import SourceFile, chunks_of, find_files
 from dmarc.posture import Level
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
+from dmarc.settings import ImapSettings
 from dmarc.values import printable
 from mta.events.instants import format_instant, parse_instant
 from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
@@ -70,27 +73,42 @@ def parse(paths: tuple[str, ...], *, with_records: bool, as_json: bool) -> Exit:
 @command.command("ingest")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--maildir", "maildirs", multiple=True, type=click.Path(), help="A Maildir; same as naming it as PATH.")
+@click.option("--imap", "url", help="A mailbox: imaps://user@host/Folder. Stored mails move to its folder Processed.")
+@click.option("--password-file", type=click.Path(dir_okay=False), help="Holds the mailbox's password.")
 @data_option
 @click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
 @json_option
 def ingest(
-    paths: tuple[str, ...], maildirs: tuple[str, ...], data_dir: str | None, config: str | None, *, as_json: bool
+    paths: tuple[str, ...],
+    maildirs: tuple[str, ...],
+    url: str | None,
+    password_file: str | None,
+    data_dir: str | None,
+    config: str | None,
+    *,
+    as_json: bool,
 ) -> Exit:
-    """Store the reports in files, folders, Maildirs and mbox files; repeating it changes no number.
+    """Store the reports in files, folders, Maildirs, mbox files and mailboxes; repeating it changes no number.
 
     Example: mtascope dmarc ingest --maildir ~/Maildir
     """
     settings = load_settings(config, data_dir)
     wanted = [str(Path(path).resolve()) for path in (*paths, *maildirs)]
-    if not wanted:
-        raise click.UsageError("name a file or folder to read")
+    if not wanted and url is None:
+        raise click.UsageError("name a file, a folder or a mailbox to read")
     if absent := [path for path in wanted if not Path(path).exists()]:
         say(f"{absent[0]}: no such file or folder")
         return Exit.MISSING
+    imap = None if url is None else imap_settings(url, password_file)
     shown = _progress if sys.stderr.isatty() else None
     answered: dict[str, Any] = order(
-        settings, "/v1/dmarc/ingest", {"paths": wanted}, lambda store: ingest_reports(store, settings, wanted, shown)
+        settings,
+        "/v1/dmarc/ingest",
+        {"paths": wanted, "imap": None if imap is None else imap.model_dump(mode="json")},
+        lambda store: ingest_reports(store, settings, wanted, shown, imap),
     )
+    if shown is not None:
+        click.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
         emit(answered)
     else:
@@ -159,6 +177,28 @@ def posture(
     return Exit.REFUSED if found["worst"] == Level.PROBLEM else Exit.DONE
 
 
+def imap_settings(url: str, password_file: str | None) -> ImapSettings:
+    """The mailbox that a URL names (RFC 5092): imaps, or imap with STARTTLS, which loopback does without."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("imap", "imaps") or not parts.hostname or not parts.username or parts.password:
+        raise click.UsageError("write --imap imaps://user@host/Folder, and the password into --password-file")
+    plain = "none" if parts.hostname in ("localhost", "127.0.0.1", "::1") else "starttls"
+    try:
+        return ImapSettings.model_validate(
+            {
+                "name": "imap",
+                "host": parts.hostname,
+                "port": parts.port,
+                "tls": "implicit" if parts.scheme == "imaps" else plain,
+                "username": unquote(parts.username),
+                "password_file": Path(password_file).resolve() if password_file else None,
+                "folder": unquote(parts.path.strip("/")) or "INBOX",
+            }
+        )
+    except ValidationError as error:
+        raise click.UsageError(f"--imap: {error.errors()[0]['msg']}") from error
+
+
 def _instant(text: str) -> int:
     try:
         return parse_instant(text)
@@ -185,7 +225,7 @@ def _advice_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 
 def _progress(path: str, files: int) -> None:
-    click.echo(f"\r\x1b[K{files} mails; reading {path}", err=True, nl=False)
+    click.echo(f"\r\x1b[K{files} mails read{f'; reading {path}' if path else ''}", err=True, nl=False)
 
 
 def _sources(paths: tuple[str, ...]) -> Iterator[SourceFile | str]:

@@ -68,7 +68,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         back_up=lambda path: {"path": path},
         erase=lambda recipient: {"recipient": recipient},
         report=lambda since, until: {"since": since, "until": until},
-        dmarc_ingest=lambda paths: {"paths": paths},
+        dmarc_ingest=lambda paths, imap: {"paths": paths, "imap": imap},
         dmarc_advice=lambda domain, days, until: {"domain": domain, "days": days, "until": until},
         dmarc_posture=lambda domain, selectors: {"domain": domain, "selectors": selectors},
     )

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dmarc.errors import MailboxError
 from dmarc.mailbox.imap import ImapMailbox
+from mtascope.cli.dmarc import command
 from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 
@@ -191,3 +193,16 @@ def test_a_server_that_goes_away_is_a_named_temporary_error(dovecot, mails_of):
         list(mailbox.letters())
     mailbox.close()
     assert caught.value.temporary
+
+
+def test_the_command_line_empties_a_mailbox_once(dovecot, mails_of, tmp_path):
+    for number, mail in enumerate(mails_of(3)):
+        dovecot.deliver(f"{number}.M1.host", mail)
+    config = tmp_path / "settings.toml"
+    config.write_text(f'data = "{tmp_path}/data"\n[dmarc]\ncheck_mails = false\n')
+    words = ["ingest", "--imap", f"imap://rua@127.0.0.1:{dovecot.port}/INBOX", "--config", str(config), "--json"]
+    for expected in (3, 0):
+        done = CliRunner().invoke(command, [*words, "--password-file", str(dovecot.root / "password")])
+        assert json.loads(done.stdout)["reports"] == expected
+    assert len(dovecot.mails("Processed")) == 3
+    assert CliRunner().invoke(command, [*words[:1], "--imap", "imap://host/x"]).exit_code == 2
