@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from analytics.domains import Served
 from analytics.explore import Table
 from analytics.incidents import Incident
 from analytics.incidents.journal import as_json
@@ -16,9 +17,19 @@ from analytics.rates import COUNTS, RATES, RateRow
 from analytics.ratios import Ratio
 from analytics.reasons import Reason
 from analytics.trace import Traced
+from analytics.uniques import Uniques
 from mta.events.instants import format_instant
 
-__all__ = ["incident_rows", "latency_rows", "rate_rows", "reason_rows", "table_answer", "traced_row"]
+__all__ = [
+    "incident_rows",
+    "latency_rows",
+    "rate_rows",
+    "reason_rows",
+    "served_row",
+    "table_answer",
+    "traced_row",
+    "uniques_rows",
+]
 
 
 def rate_rows(rows: Sequence[RateRow], only: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -94,6 +105,24 @@ def traced_row(found: Traced) -> dict[str, Any]:
         "injected": format_instant(found.injected),
         "events": [{**event, "time": format_instant(event["time"])} for event in content["events"]],
     }
+
+
+def served_row(one: Served) -> dict[str, Any]:
+    """A provider that a domain was seen with."""
+    return {**asdict(one), "first_seen": format_instant(one.first_seen), "last_seen": format_instant(one.last_seen)}
+
+
+def uniques_rows(found: Sequence[Uniques]) -> list[dict[str, Any]]:
+    """Different recipients, with the half width of the interval as a share of them."""
+    return [
+        {
+            **one.key,
+            **({} if one.start is None else {"time": format_instant(one.start)}),
+            "recipients": one.recipients,
+            "error": one.error,
+        }
+        for one in found
+    ]
 
 
 def table_answer(table: Table) -> dict[str, Any]:

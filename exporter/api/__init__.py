@@ -13,7 +13,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from exporter.api import care, dmarc, incidents, messages, rates, sql, status, suppression
+from exporter.api import care, dmarc, domains, incidents, messages, rates, sql, status, suppression
 from exporter.api.backend import Backend
 from exporter.api.guard import guard, read_all
 from exporter.api.models import ErrorAnswer
@@ -24,7 +24,7 @@ __all__ = ["FOR_ALL", "FOR_TENANTS", "Backend", "create_api", "create_metrics_ap
 
 Subject = Callable[[Backend], APIRouter]
 
-FOR_ALL: tuple[Subject, ...] = (status.routes, incidents.routes, dmarc.routes, care.routes, sql.routes)
+FOR_ALL: tuple[Subject, ...] = (status.routes, incidents.routes, dmarc.routes, domains.routes, care.routes, sql.routes)
 FOR_TENANTS: tuple[Subject, ...] = (rates.routes, messages.routes, suppression.routes)
 
 _REFUSALS = {

@@ -16,8 +16,10 @@ __all__ = [
     "QueueAnswer",
     "RateAnswer",
     "ReasonAnswer",
+    "ServedAnswer",
     "TableAnswer",
     "TraceAnswer",
+    "UniquesAnswer",
     "UnknownDomainAnswer",
     "list_of",
 ]
@@ -114,6 +116,22 @@ class UnknownDomainAnswer(BaseModel):
     provider: str
     recipients: int
     share: float = Field(description="of all recipients in that time")
+
+
+class ServedAnswer(BaseModel):
+    """A row of `/v1/domains/history`."""
+
+    provider: str
+    gateway: str | None
+    first_seen: datetime
+    last_seen: datetime
+
+
+class UniquesAnswer(_Keyed):
+    """A row of `/v1/uniques`."""
+
+    recipients: int
+    error: float = Field(description="half width of the 95 % interval, as a share of `recipients`; 0: counted exactly")
 
 
 class TableAnswer(BaseModel):

@@ -11,12 +11,13 @@ from pydantic import Field
 from analytics.latency import latencies
 from analytics.rates import COUNTS, RATES, ask
 from analytics.reasons import top_reasons
+from analytics.uniques import uniques
 from exporter.api.backend import Backend
 from exporter.api.guard import Reader
-from exporter.api.models import LatencyAnswer, RateAnswer, ReasonAnswer, list_of
+from exporter.api.models import LatencyAnswer, RateAnswer, ReasonAnswer, UniquesAnswer, list_of
 from exporter.api.pages import Paged, listed
 from exporter.api.parameters import Asked, Instant, Selected
-from exporter.rows import latency_rows, rate_rows, reason_rows
+from exporter.rows import latency_rows, rate_rows, reason_rows, uniques_rows
 from mta.events.instants import HOUR, from_datetime
 
 __all__ = ["routes"]
@@ -50,7 +51,7 @@ class ReasonsQuery(Selected, Paged):
 
 
 def routes(backend: Backend) -> APIRouter:
-    """`/v1/rates`, `/v1/latency`, `/v1/reasons`."""
+    """`/v1/rates`, `/v1/latency`, `/v1/uniques`, `/v1/reasons`."""
     router = APIRouter()
 
     @router.get("/v1/rates", responses=list_of(RateAnswer), response_class=Response)
@@ -63,6 +64,11 @@ def routes(backend: Backend) -> APIRouter:
     def latency(request: Request, access: Reader, asked: Annotated[LatencyQuery, Query()]) -> Response:
         """Percentiles of the time to delivery by time of injection; what is in flight counts as "at least"."""
         return listed(request, latency_rows(latencies(backend.store, asked.question(access, "cohort"))), asked)
+
+    @router.get("/v1/uniques", responses=list_of(UniquesAnswer), response_class=Response)
+    def people(request: Request, access: Reader, asked: Annotated[LatencyQuery, Query()]) -> Response:
+        """How many different recipients mail was injected to: exact within a day, else with its error."""
+        return listed(request, uniques_rows(uniques(backend.store, asked.question(access, "cohort"))), asked)
 
     @router.get("/v1/reasons", responses=list_of(ReasonAnswer), response_class=Response)
     def reasons(request: Request, access: Reader, asked: Annotated[ReasonsQuery, Query()]) -> Response:

@@ -34,6 +34,7 @@ COMMANDS = {
     "trace": "What happened to a message: by Message-ID, queue id or recipient.",
     "errors": "Why mail failed: the replies behind failures, most frequent first.",
     "top": "What waits: the fullest queues, their age and last reply.",
+    "providers": "Who serves which domain: by the map, by what was seen, and what nobody knows.",
     "query": "Ask in SQL: one SELECT over the documented views.",
     "report": "The daily summary: totals, providers against last week, reasons, what to do.",
     "status": "Health of each part.",
