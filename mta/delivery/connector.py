@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mta.control.record import internal_reply
-from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connection import Connection
+from mta.delivery.endpoint_memory import EndpointMemory
 from mta.delivery.errors import Unreachable
 from mta.delivery.lane import Way
 from mta.delivery.opening import Credentials, Target
 from mta.delivery.routing import Host
 from mta.delivery.tls import Demand, TlsOutcome, TlsPolicy, TrustRoots, tls_policy
-from mta.events.instants import SECOND
+from mta.events.instants import MINUTE, SECOND
 from mta.metrics import MtaMetrics
 from mta.queue.message import Clock
 
 __all__ = ["Connector", "ProviderLabel"]
+
+_DEAD_FOR = 5 * MINUTE
 
 ProviderLabel = Callable[[str, str | None], str]
 """The metric label of the provider that serves a recipient domain by an MX host."""
@@ -30,23 +32,31 @@ class Connector:
     metrics: MtaMetrics
     clock: Clock
     roots: TrustRoots
-    broken_tls: BrokenTls
     credentials: Mapping[str, Credentials]
     provider_label: ProviderLabel
+    broken_tls: EndpointMemory = field(default_factory=EndpointMemory)
+    unreachable: EndpointMemory = field(default_factory=EndpointMemory)
 
     async def connect(self, way: Way, domain: str) -> Connection:
         """The first host that takes us; else the refusal of the last one that said something, else the last failure."""
         refusals: list[Unreachable] = []
-        for host in self._hosts(way):
-            for address in filter(way.source.reaches, host.addresses):
-                try:
-                    return await self._open(way, host, address, domain)
-                except Unreachable as error:
-                    refusals.append(error)
+        for host, address in self._in_order(way):
+            try:
+                return await self._open(way, host, address, domain)
+            except Unreachable as error:
+                refusals.append(error)
+                if not error.answered:
+                    self.unreachable.note((address, host.port), self.clock(), _DEAD_FOR)
         if not refusals:
             text = f"{way.source.name} has no address of the kind that {way.destination.site} wants"
             raise Unreachable(internal_reply(451, text, "4.4.4"))
         raise next((error for error in reversed(refusals) if error.hop is not None), refusals[-1])
+
+    def _in_order(self, way: Way) -> list[tuple[Host, str]]:
+        """All addresses in the order of their hosts; those where nobody answered lately come last."""
+        found = [(h, address) for h in self._hosts(way) for address in h.addresses if way.source.reaches(address)]
+        now = self.clock()
+        return sorted(found, key=lambda each: self.unreachable.holds((each[1], each[0].port), now))
 
     @staticmethod
     def _hosts(way: Way) -> Iterable[Host]:

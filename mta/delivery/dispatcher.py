@@ -18,7 +18,6 @@ from typing import Any
 
 from mta.control.record import Recorder, internal_reply
 from mta.delivery.automation import Automation
-from mta.delivery.broken_tls import BrokenTls
 from mta.delivery.connector import Connector, ProviderLabel
 from mta.delivery.courier import Courier
 from mta.delivery.egress import Egress, Source
@@ -101,7 +100,7 @@ class Dispatcher:
             spool, recorder, metrics, returns, policy, clock, source, egress.pool_name, self.add, automation.judge
         )
         roots = TrustRoots(settings.tls_authorities)
-        connector = Connector(metrics, clock, roots, BrokenTls(), read_credentials(settings), provider_label)
+        connector = Connector(metrics, clock, roots, read_credentials(settings), provider_label)
         self._courier = Courier(spool, self._results, connector, return_address)
         self._schedule = Schedule(spool.index.due)
         self._fresh: deque[Message] = deque()

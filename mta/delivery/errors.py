@@ -16,11 +16,15 @@ class PolicyError(MtascopeError):
 
 
 class Unreachable(MtascopeError):
-    """No SMTP session with a host. `reply` is the peer's refusal, or ours where it said nothing; `hop` who refused."""
+    """No SMTP session with a host. `reply` is the peer's refusal, or ours where it said nothing; `hop` who refused.
+
+    `answered` tells whether there was anybody: false where not even a connection came about.
+    """
 
     temporary = True
 
-    def __init__(self, reply: SmtpReply, hop: Hop | None = None) -> None:
+    def __init__(self, reply: SmtpReply, hop: Hop | None = None, *, answered: bool = True) -> None:
         super().__init__(str(reply))
         self.reply = reply
         self.hop = hop
+        self.answered = answered

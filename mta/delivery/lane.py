@@ -73,7 +73,7 @@ class Lane:
         self._keep_limits()
 
     def adopt(self, way: Way) -> None:
-        """From now on this holds: another domain of the same hosts, hosts that were looked up again, or other limits."""
+        """From now on this holds: another domain of the same hosts, hosts that were looked up anew, or other limits."""
         before, self.way = self.way, way
         if way.shape.limits != before.shape.limits or way.shape.provider != before.shape.provider:
             self._keep_limits()

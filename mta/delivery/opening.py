@@ -179,7 +179,8 @@ async def _connect(target: Target, roots: TrustRoots) -> SMTP:
     except (SMTPException, OSError) as error:
         _close(client)
         why = str(error) or "it takes too long"
-        raise Unreachable(internal_reply(451, f"cannot connect to {target}: {why}", "4.4.1")) from error
+        reply = internal_reply(451, f"cannot connect to {target}: {why}", "4.4.1")
+        raise Unreachable(reply, answered=client is not None) from error
     return client
 
 

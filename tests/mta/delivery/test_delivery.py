@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from mta.delivery.broken_tls import BrokenTls
+from mta.delivery.endpoint_memory import EndpointMemory
 
 
 async def test_mail_arrives_byte_for_byte_with_our_trace_field_before_it(start_worker, peer):
@@ -149,6 +149,28 @@ async def test_the_next_host_is_tried_when_the_first_is_down(start_worker, peer,
     assert record["num_attempts"] == 0
 
 
+async def test_a_host_that_did_not_answer_lately_is_tried_last(start_worker, peer, dns_server):
+    there = await peer()
+    dns_server.zone = {
+        ("example.com", "MX"): ["10 down.example.com.", "20 up.example.com."],
+        ("down.example.com", "A"): ["127.0.0.9"],
+        ("up.example.com", "A"): ["127.0.0.1"],
+    }
+    worker = await start_worker(
+        nameservers=["127.0.0.1"], nameserver_port=dns_server.port, smtp_port=there.port, prohibited_networks=[]
+    )
+    await worker.send()
+    await worker.until_type("Delivery")
+    asked = []
+    first = await asyncio.start_server(lambda _, writer: (asked.append(1), writer.close()), "127.0.0.9", there.port)
+    await asyncio.sleep(0.4)  # the connection is given up
+    await worker.send()
+    records = await worker.until_type("Delivery", 2)
+    assert [record["peer_address"]["name"] for record in records] == ["up.example.com"] * 2
+    assert asked == []
+    first.close()
+
+
 async def test_a_domain_that_does_not_exist_bounces_without_a_peer(start_worker, dns_server):
     worker = await start_worker(nameservers=["127.0.0.1"], nameserver_port=dns_server.port)
     await worker.send(["a@gone.example", "b@gone.example"])
@@ -265,7 +287,7 @@ def certificate(tmp_path_factory, make_certificate):
 
 
 def test_broken_tls_is_remembered_for_an_endpoint_and_for_a_while():
-    broken = BrokenTls()
+    broken = EndpointMemory()
     broken.note(("192.0.2.1", 25), now=100, duration=10)
     assert broken.holds(("192.0.2.1", 25), now=109)
     assert not broken.holds(("192.0.2.1", 25), now=110)

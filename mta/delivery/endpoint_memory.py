@@ -1,18 +1,19 @@
-"""Where opportunistic TLS broke lately: those hosts get their mail in clear at once, not after a failed handshake.
+"""Where something went wrong lately: hosts whose TLS breaks get mail in clear at once, dead ones are tried last.
 
-Without this, each connection to a host with broken TLS costs two. Pure: the present instant is passed in.
+Without this, each connection to a host with broken TLS costs two, and each that goes past a dead host a time-out. Pure:
+the present instant is passed in.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-__all__ = ["BrokenTls"]
+__all__ = ["EndpointMemory"]
 
 _MOST = 10_000
 
 
-class BrokenTls:
+class EndpointMemory:
     """Remembers endpoints for a while; of more than 10,000 the oldest is forgotten.
 
     An endpoint is an address and a port: a route may send several destinations to one address.
@@ -22,12 +23,12 @@ class BrokenTls:
         self._until: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def note(self, endpoint: tuple[str, int], now: int, duration: int) -> None:
-        """A handshake failed there; remember it for `duration` microseconds."""
+        """It happened there; remember that for `duration` microseconds."""
         self._until[endpoint] = now + duration
         self._until.move_to_end(endpoint)
         if len(self._until) > _MOST:
             self._until.popitem(last=False)
 
     def holds(self, endpoint: tuple[str, int], now: int) -> bool:
-        """Whether a handshake failed there lately."""
+        """Whether it happened there lately."""
         return self._until.get(endpoint, 0) > now
