@@ -13,7 +13,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from exporter.api import care, dmarc, domains, incidents, messages, rates, sql, status, suppression
+from exporter.api import care, dmarc, domains, incidents, messages, rates, sql, status, suppression, unsubscribe
 from exporter.api.backend import Backend
 from exporter.api.guard import guard, read_all
 from exporter.api.models import ErrorAnswer
@@ -51,6 +51,7 @@ def create_api(backend: Backend, settings: HttpSettings, version: str, *, consol
     for routes in FOR_TENANTS:
         app.include_router(routes(backend))
     app.include_router(status.health())
+    app.include_router(unsubscribe.unsubscription(backend.store))
     console = files("exporter") / "console" / "static"
     app.mount("/", StaticFiles(directory=str(console), html=True), name="console")
     return app

@@ -49,7 +49,11 @@ def data_routes(app: FastAPI) -> list[tuple[str, str]]:
         for method in sorted(getattr(route, "methods", None) or ())
         if method not in {"HEAD", "OPTIONS"}
     ]
-    return [(method, path) for method, path in found if path not in {"/healthz", "/openapi.json", "/console"}]
+    return [
+        (method, path)
+        for method, path in found
+        if path not in {"/healthz", "/openapi.json", "/console", "/unsubscribe/{token}"}
+    ]
 
 
 def _flat(routes: Any) -> list[Any]:

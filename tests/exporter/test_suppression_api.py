@@ -9,9 +9,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from analytics.suppression import find
 from exporter.access import TokenFile
 from exporter.api import Backend, create_api
 from exporter.settings import HttpSettings
+from mta.events.unsubscribe import UnsubscribeTokens, Unsubscription
 
 ANN = {"address": "ann@example.org"}
 
@@ -84,3 +86,26 @@ async def test_a_wrong_entry_is_refused_by_name(guarded: FastAPI, tokens: TokenF
     answer = await ask(guarded, tokens.add("boss", "admin"), "POST", "", json={"entries": [entry]})
     assert answer.status_code == 422
     assert answer.json()["error"]
+
+
+async def click(app: FastAPI, method: str, token: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app, client=("198.51.100.9", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="https://news.example.com") as http:
+        return await http.request(method, f"/unsubscribe/{token}", data={"List-Unsubscribe": "One-Click"})
+
+
+async def test_a_click_stops_the_mail_of_that_tenant_and_needs_no_other_permission(
+    guarded: FastAPI, backend: Backend
+) -> None:
+    token = UnsubscribeTokens(backend.store.keyring).make(Unsubscription("Ann@example.org", "red", "may"))
+    assert "Ann@example.org" in (await click(guarded, "GET", token)).text
+    assert find(backend.store, "ann@example.org") == []  # filters follow links: looking is not asking
+    assert (await click(guarded, "POST", token)).status_code == 200
+    (entry,) = find(backend.store, "ann@example.org")
+    assert (entry.reason, entry.tenant, entry.note, entry.expires) == ("unsubscribe", "red", "campaign may", None)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("token", ["x", "A" * 200, "%00"])
+async def test_a_link_that_is_not_ours_does_nothing(guarded: FastAPI, method: str, token: str) -> None:
+    assert (await click(guarded, method, token)).status_code == 404
