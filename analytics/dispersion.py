@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from analytics.buckets import Step
 from analytics.definitions import RATES, Rate, total_of
 from analytics.figures import Cut, figures
-from analytics.relations import events, units
+from analytics.relations import told, units
 from analytics.store import Store
 from mta.events.instants import DAY
 
@@ -116,7 +116,7 @@ def _sums(store: Store, since: int) -> str:
         within="{0} >= make_timestamp($since)",
         where="direction = 'outbound'",
     )
-    clumps = figures(units(store, "cohort", since), events(store, since), "cohort", cut)
+    clumps = figures(units(store, "cohort", since), told(store, "cohort", since, None, cut.dimensions), "cohort", cut)
     columns = []
     for rate in RATES:
         n, k = total_of(rate.denominator), total_of(rate.numerator)

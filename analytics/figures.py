@@ -14,7 +14,7 @@ from analytics.dimensions import DIMENSIONS
 from analytics.profile import unfolded
 from analytics.rollup import COUNTED_EVENTS, MEASURES, TRIES, Measure, moments, of_one_facet
 
-__all__ = ["Cut", "figures", "of_rollup"]
+__all__ = ["Cut", "Told", "figures", "of_rollup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,28 @@ class Cut:
         return (*(("began",) if self.bucket is not None else ()), *self.by)
 
 
-def figures(recipients: str, events: str, clock: str, cut: Cut) -> str:
-    """SELECT of the cut's keys and a sum for every measure, from relations of flat recipients and of events."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Relations of tries: `events` to be counted one by one, and `tries` that rows of recipients tell (or None)."""
+
+    events: str
+    tries: str | None = None
+
+
+def figures(recipients: str, told: Told, clock: str, cut: Cut) -> str:
+    """SELECT of the cut's keys and a sum for every measure, from relations of flat recipients and of what was told."""
     selects = [
         _of_recipients(recipients, at, counted, cut)
         for at, measures in moments(clock)
         for counted in of_one_facet(measures, cut.dimensions)
     ]
-    selects.append(_of_events(events, clock, cut))
-    told = {measure.name for _, measures in moments(clock) for measure in measures}
+    selects.append(_of_events(told.events, clock, cut))
+    if told.tries is not None and clock == "event":
+        selects.append(_of_tries(told.tries, cut))
+    named = {measure.name for _, measures in moments(clock) for measure in measures}
     sums = [
         f"coalesce(sum({measure.name}), 0)::BIGINT AS {measure.name}"
-        if measure.name in told or measure.of_event
+        if measure.name in named or measure.of_event
         else f"0::BIGINT AS {measure.name}"
         for measure in MEASURES
     ]
@@ -100,5 +110,17 @@ def _of_events(events: str, clock: str, cut: Cut) -> str:
     began = f", {cut.bucket.format('time')} AS began" if cut.bucket is not None else ""
     rows = f"SELECT type, origin{began}{keys} FROM {events} WHERE ({wanted}) AND {cut.within.format('time')}"
     sums = ", ".join(f"count(*) FILTER ({measure.of_event}) AS {measure.name}" for measure in counted)
+    select = f"SELECT {''.join(f'{key}, ' for key in cut.keys)}{sums} FROM ({rows}) WHERE {cut.where}"
+    return f"{select} GROUP BY ALL"
+
+
+def _of_tries(tries: str, cut: Cut) -> str:
+    """Tries of sealed recipients that count where and as what their recipient says."""
+    counted = [measure.name for measure in MEASURES if measure.of_event is not None]
+    keys = "".join(f", {DIMENSIONS[name].of_recipient} AS {name}" for name in cut.dimensions)
+    began = f", {cut.bucket.format('told_at')} AS began" if cut.bucket is not None else ""
+    named = ", ".join(f"told_{name}" for name in counted)
+    rows = f"SELECT {named}{began}{keys} FROM {tries} WHERE told_at IS NOT NULL AND {cut.within.format('told_at')}"
+    sums = ", ".join(f"sum(told_{name}) AS {name}" for name in counted)
     select = f"SELECT {''.join(f'{key}, ' for key in cut.keys)}{sums} FROM ({rows}) WHERE {cut.where}"
     return f"{select} GROUP BY ALL"

@@ -13,6 +13,10 @@ events by. What is told twice is not written twice:
 Left out are `queue_id` (the message key is its keyed hash), the text of the
 Message-ID (its hash stays) and when an event was loaded. Everything else comes back as it was, which a test holds.
 
+Tries are counted at their own time, which is a matter of the events. Where all of a row's tries lie within a minute and
+differ from the recipient in no dimension, as with most mail, the row says how many they were (`told_<measure>`) and
+when (`told_at`), and the list need not be opened; else it says so (`told_apart`).
+
 Rows that are no recipient have the weight 0 and carry events only: what a log tells of a whole message, refused mail,
 late reports. A row with the weight -1 takes back a recipient that changed after it was sealed; it carries no events.
 """
@@ -22,8 +26,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analytics.recipients import COLUMNS
+from analytics.rollup import MEASURES
 
-__all__ = ["PLAIN", "event_struct", "packed", "unpacked", "unpacked_events"]
+__all__ = ["PLAIN", "event_struct", "packed", "unpacked", "unpacked_events", "unpacked_tries"]
 
 PLAIN = "n = 1 AND deferrals IS NULL AND local_attempts IS NULL AND coalesce(terminal_outcome = 'delivered', false)"
 """SQL over a flat row: it went as it should. Parts keep such rows together; questions about failures skip them."""
@@ -42,13 +47,18 @@ _ANCHORS = {
 _ANCHOR_OF = {
     "received_at": "injection", "created_at": "injection", "first_event_at": "injection", "held_up_at": "injection",
     "terminal_moment": "injection", "oob_moment": "injection", "complained_at": "injection",
-    "last_event_at": "end", "first_attempt_at": "end", "last_deferral_moment": "end", "deferred_at": "try",
+    "last_event_at": "end", "first_attempt_at": "end", "told_at": "end",
+    "last_deferral_moment": "end", "deferred_at": "try",
 }  # fmt: skip
 """All others are the instants of latest traits, as a rule the last event's."""
 
 _FORGOTTEN = frozenset({"message_id"})
-_INSTANTS = tuple(column.name for column in COLUMNS if column.sql_type == "TIMESTAMP" and column.name != "injected_at")
+_INSTANTS = (
+    *(column.name for column in COLUMNS if column.sql_type == "TIMESTAMP" and column.name != "injected_at"),
+    "told_at",
+)
 
+_TOLD = tuple(f"told_{measure.name}" for measure in MEASURES if measure.of_event is not None)
 _ENDS = "type::VARCHAR IN ('delivery', 'bounce', 'expiration', 'admin_bounce', 'transfer_out')"
 
 _INHERITED = {
@@ -120,6 +130,12 @@ def _kept_value(name: str, sql_type: str) -> str:
     if name in {"template_id", "parameters"}:
         return f"CASE WHEN e.bounce_class IS NOT NULL THEN e.{name} END"
     return f"e.{name}::VARCHAR" if sql_type.startswith("ENUM") else f"e.{name}"
+
+
+def unpacked_tries(rows: str, where: str) -> str:
+    """SELECT of flat rows with the instant `told_at` of their tries and how many they are, `told_<measure>`."""
+    more = "".join(f", {name}" for name in _TOLD)
+    return unpacked(f"{rows} WHERE {where}", f", {_unpacked('told_at', 'TIMESTAMP')}{more}")
 
 
 def unpacked_events(rows: str, columns: Mapping[str, str], where: str = "true") -> str:

@@ -17,7 +17,7 @@ from analytics.definitions import COUNTS, RATES, Rate, counts_of
 from analytics.dimensions import DIMENSIONS, FAILURE_TRAITS, ROLLED
 from analytics.figures import Cut, figures, of_rollup
 from analytics.ratios import Ratio, ratio
-from analytics.relations import Clock, events, units
+from analytics.relations import Clock, told, units
 from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.frozen import quickly_built
@@ -155,7 +155,8 @@ def _select(store: Store, question: Question) -> tuple[str, dict[str, Any]]:
         parameters["clock"] = question.clock
     else:
         recipients = units(store, question.clock, question.since, question.until)
-        sql = figures(recipients, events(store, question.since, question.until), question.clock, cut)
+        tries = told(store, question.clock, question.since, question.until, cut.dimensions)
+        sql = figures(recipients, tries, question.clock, cut)
     return (_largest(sql, question) if question.by and question.top is not None else sql), parameters
 
 

@@ -7,14 +7,18 @@ columns of a flat row (analytics/recipients.py; count by `sum(n)`) and of the ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from analytics.journeys import unpacked, unpacked_events
+from analytics.dimensions import DIMENSIONS
+from analytics.figures import Told
+from analytics.journeys import unpacked, unpacked_events, unpacked_tries
 from analytics.parts import optional
 from analytics.recipients import COLUMNS, flat
+from analytics.rollup import MEASURES
 from analytics.store import Store
 
-__all__ = ["Clock", "events", "units"]
+__all__ = ["Clock", "events", "told", "units"]
 
 Clock = Literal["event", "cohort"]
 
@@ -46,3 +50,22 @@ def events(
         lambda relation: f" UNION ALL {unpacked_events(relation, columns, where)}", since, until, "moment"
     )
     return f"(SELECT {', '.join(columns)} FROM event WHERE {about}{sealed})"
+
+
+def told(store: Store, clock: Clock, since: int | None, until: int | None, dimensions: Sequence[str]) -> Told:
+    """What figures on a clock need to know of tries and refusals in [`since`, `until`).
+
+    On the cohort clock that is refusals alone. Traits of failures are told by events, not by rows of recipients.
+    """
+    if clock == "cohort":
+        return Told(events(store, since, until, rows="kind = 'loose'"))
+    alone = "NOT told_apart"
+    if any(DIMENSIONS[name].of_failure for name in dimensions):
+        alone += " AND told_attempt_deferrals + told_attempt_bounces + told_local_attempts = 0"
+    sealed = optional(lambda rows: f" UNION ALL {unpacked_tries(rows, alone)}", since, until, "moment")
+    none = "SELECT n, profile, " + ", ".join(column.name for column in COLUMNS)
+    counts = "".join(f", 0 AS told_{measure.name}" for measure in MEASURES if measure.of_event is not None)
+    return Told(
+        events(store, since, until, rows=f"NOT ({alone})"),
+        f"({none}, injected_at AS told_at{counts} FROM correction WHERE false{sealed})",
+    )

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 import duckdb
 
+from analytics.dimensions import DIMENSIONS
 from analytics.journeys import PLAIN, event_struct, packed
 from analytics.lifecycle import merged, projection
 from analytics.parts import Part, Parts
 from analytics.recipients import COLUMNS, flat
+from analytics.rollup import COUNTED_EVENTS, MEASURES
 from mta.events.instants import format_instant
 
 __all__ = ["Horizons", "seal"]
@@ -107,19 +109,33 @@ def _choose(con: duckdb.DuckDBPyConnection, horizons: Horizons, limit: int) -> N
     )
 
 
+_TOLD = tuple(measure for measure in MEASURES if measure.of_event is not None)
+_COMPARED = tuple(dimension for dimension in DIMENSIONS.values() if not dimension.of_failure)
+
+
 def _gather(con: duckdb.DuckDBPyConnection, struct: str) -> None:
-    """Make `journey_events`: the events of each that leaves, as a list.
+    """Make `journey_events`: the events of each that leaves, as a list, and how often they count as what.
 
     Most have one or two: those are put together by joins, because gathering structs by aggregation takes ten times
     as long.
     """
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE told AS SELECT e.unit_id, {struct} AS e "
-        "FROM event e JOIN leaving r ON r.unit_id = e.unit_id AND r.n >= 0"
+    of_events = ", ".join(
+        [f"({measure.of_event}) AS is_{measure.name}" for measure in _TOLD]
+        + [f"{dimension.of_event} AS e_{dimension.name}" for dimension in _COMPARED]
     )
+    of_rows = ", ".join(f"{dimension.of_recipient} AS r_{dimension.name}" for dimension in _COMPARED)
+    differs = " OR ".join(f"e_{dimension.name} IS DISTINCT FROM r_{dimension.name}" for dimension in _COMPARED)
+    counts = ", ".join(f"is_{measure.name}" for measure in _TOLD)
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE told AS SELECT e.unit_id, {struct} AS e, e.time, counts, {differs} AS differs, "
+        f"{counts} FROM (SELECT *, {of_events}, ({COUNTED_EVENTS}) AS counts FROM event) e "
+        f"JOIN (SELECT *, {of_rows} FROM leaving) r ON r.unit_id = e.unit_id AND r.n >= 0"
+    )
+    sums = ", ".join(f"count(*) FILTER (is_{measure.name})::USMALLINT AS told_{measure.name}" for measure in _TOLD)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE reach AS SELECT unit_id, min(rowid) AS first, max(rowid) AS last, "
-        "count(*) AS events FROM told GROUP BY unit_id"
+        f"count(*) AS events, {sums}, min(time) FILTER (counts) AS told_first, max(time) FILTER (counts) AS told_last, "
+        "coalesce(bool_or(differs) FILTER (counts), false) AS differs FROM told GROUP BY unit_id"
     )
     con.execute(
         "CREATE OR REPLACE TEMP TABLE journey_events AS "
@@ -130,8 +146,16 @@ def _gather(con: duckdb.DuckDBPyConnection, struct: str) -> None:
     )
 
 
+# Tries that differ in no dimension from their recipient and lie within one minute can be counted from its row alone.
+_APART = "j.differs OR date_trunc('minute', j.told_first) <> date_trunc('minute', j.told_last)"
+_NAMES = ", ".join(f"told_{measure.name}" for measure in _TOLD)
 _JOURNEYS = (
-    "SELECT p.*, CASE WHEN p.n >= 0 THEN coalesce(j.events, []) ELSE [] END AS events FROM "
-    f"({packed(f'(SELECT *, {PLAIN} AS plain FROM leaving)')}) p "
-    "LEFT JOIN journey_events j USING (unit_id) ORDER BY plain DESC, injected_at, message_key, unit_id, n"
+    "SELECT * FROM ("
+    + packed(
+        f"(SELECT l.*, {PLAIN} AS plain, coalesce(g.events, []) AS events, {_NAMES}, "
+        f"j.told_first AS told_at, coalesce({_APART}, false) AS told_apart FROM leaving l "
+        "LEFT JOIN reach j ON j.unit_id = l.unit_id AND l.n >= 0 "
+        "LEFT JOIN journey_events g ON g.unit_id = l.unit_id AND l.n >= 0)"
+    )
+    + ") ORDER BY plain DESC, injected_at, message_key, unit_id, n"
 )
