@@ -31,7 +31,7 @@ from mta.delivery.automation import Automation, Classify
 from mta.delivery.dispatcher import Dispatcher, ProviderLabel
 from mta.delivery.dkim import Signer, Signers
 from mta.delivery.effects import EffectFile
-from mta.delivery.ground_rules import read_egress, read_shaping
+from mta.delivery.ground_rules import read_credentials, read_egress, read_shaping
 from mta.delivery.identity import Identity
 from mta.delivery.limit_table import LimitTable
 from mta.delivery.list_headers import HeaderMaker
@@ -178,7 +178,7 @@ class Worker:
             returns=self._returns(settings, signers),
             shaping=read_shaping(settings),
             egress=read_egress(settings),
-            warm_ups=WarmUps(settings.warm_up, paths.shared / "warm-up"),
+            warm_ups=self._warm_ups(settings),
             limit_table=self._limit_table,
             automation=self._automation,
             orders=Orders(paths.orders),
@@ -205,13 +205,25 @@ class Worker:
             read_egress(settings),
         )
         reception, router = self._new_reception(settings, signers), self._router(settings)
+        credentials = read_credentials(settings)
         server_context(settings)
         fixed = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(self._settings, name)]
         if fixed:
             _LOG.warning("these settings hold after a restart: %s", ", ".join(fixed))
         self._settings, self._reception = settings, reception
-        self._dispatcher.reload(router=router, shaping=shaping, egress=egress, returns=self._returns(settings, signers))
+        self._dispatcher.reload(
+            settings,
+            router=router,
+            shaping=shaping,
+            egress=egress,
+            warm_ups=self._warm_ups(settings),
+            credentials=credentials,
+            returns=self._returns(settings, signers),
+        )
         self._listener.reload(settings, reception)
+
+    def _warm_ups(self, settings: MtaSettings) -> WarmUps:
+        return WarmUps(settings.warm_up, self._paths.shared / "warm-up")
 
     def _returns(self, settings: MtaSettings, signers: Signers) -> Returns:
         return Returns(

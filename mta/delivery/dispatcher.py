@@ -11,7 +11,7 @@ import logging
 import random
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -24,6 +24,7 @@ from mta.delivery.egress import Egress, Source
 from mta.delivery.ground_rules import read_credentials
 from mta.delivery.lane import Lane, Way
 from mta.delivery.limit_table import LimitTable
+from mta.delivery.opening import Credentials
 from mta.delivery.results import Result, Results
 from mta.delivery.return_address import ReturnAddress, own_sender
 from mta.delivery.returns import Returns
@@ -333,14 +334,6 @@ class Dispatcher:
 
     # What changes the ways
 
-    def replace_rules(self, shaping: Shaping, egress: Egress, warm_ups: WarmUps) -> None:
-        """From now on these hold, for what waits as well: settings were read again. No connection is closed for it."""
-        self._shaping, self._egress, self._warm_ups = shaping, egress, warm_ups
-        self._results.pool_name = egress.pool_name
-        self._reshape()
-        if shaping.to_roll_up:
-            self._in_background(self._roll_up(shaping))
-
     def _is_stopped(self, way: Way, message: Message) -> bool:
         """Whether an order or a rule's effect holds the message back or gives it up, which is then done."""
         if self.orders.holds_way(_ready_queue(way), self._clock()):
@@ -355,11 +348,25 @@ class Dispatcher:
             self._held.append(message.row)
         return True
 
-    def reload(self, *, router: Router, shaping: Shaping, egress: Egress, returns: Returns) -> None:
+    def reload(
+        self,
+        settings: MtaSettings,
+        *,
+        router: Router,
+        shaping: Shaping,
+        egress: Egress,
+        warm_ups: WarmUps,
+        credentials: Mapping[str, Credentials],
+        returns: Returns,
+    ) -> None:
         """From now on these hold. What waits before a lane looks again which way it may go."""
-        self._router, self._shaping, self._egress = router, shaping, egress
+        self._router, self._shaping, self._egress, self._warm_ups = router, shaping, egress, warm_ups
         self._results.returns, self._results.pool_name = returns, egress.pool_name
+        self._courier.connector.credentials = credentials
+        self._courier.connector.roots = TrustRoots(settings.tls_authorities)
         self._reshape()
+        if shaping.to_roll_up:
+            self._in_background(self._roll_up(shaping))
 
     def _reshape(self) -> None:
         """Other limits hold, or other effects: lanes adopt them, and what waits looks again which way it may go."""

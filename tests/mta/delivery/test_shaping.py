@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.delivery.ground_rules import default_shaping, read_egress, read_shaping
+from mta.delivery.ground_rules import default_shaping
 from mta.delivery.limits import KEYS, Limits, Rate, TlsMode, duration
 from mta.delivery.shaping import Shaping, ShapingFile
 from mta.delivery.shaping_rule import Action, ActionKind, one_line, read_rule
-from mta.delivery.warm_up import WarmUps
 from mta.events.errors import SettingsError
 from mta.events.reply import parse_reply
 
@@ -231,9 +230,8 @@ async def test_rules_that_are_replaced_hold_at_once_for_what_waits(start_worker,
     worker = await start_worker(routes=[there.route], shaping=tmp_path / "shaping.toml")
     await worker.send([f"u{number}@example.com" for number in range(5)])
     await worker.until_type("Delivery")
-    settings = worker.worker._settings
     (tmp_path / "shaping.toml").write_text("")
-    worker.worker._dispatcher.replace_rules(read_shaping(settings), read_egress(settings), WarmUps([], tmp_path))
+    worker.worker.reload(worker.worker._settings)
     await worker.until_type("Delivery", 5)
 
 
