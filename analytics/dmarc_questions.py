@@ -11,11 +11,13 @@ from analytics.store import Store
 
 __all__ = [
     "coverage",
+    "daily_volumes",
     "dkim_selectors",
     "own_addresses",
     "own_days",
     "published_policy",
     "source_traffic",
+    "stored_reports",
     "weeks",
 ]
 
@@ -144,3 +146,33 @@ def weeks(store: Store, domain: str, until: int, count: int = 2) -> list[dict[st
         dict(zip(("messages", "passed", "policy"), found.get(week, (0.0, 0.0, None)), strict=True))
         for week in range(count)
     ]
+
+
+def daily_volumes(store: Store, domain: str, since: int, until: int) -> list[dict[str, Any]]:
+    """A domain's messages by UTC day: all, passed, aligned by each mechanism, and those that DMARC did not hinder."""
+    names = ("day", "messages", "passed", "dkim_aligned", "spf_aligned", "delivered")
+    rows = store.query(
+        "SELECT epoch_us(day), sum(share), coalesce(sum(share) FILTER (passed), 0), "
+        "coalesce(sum(share) FILTER (dkim_aligned), 0), coalesce(sum(share) FILTER (spf_aligned), 0), "
+        "coalesce(sum(share) FILTER (coalesce(disposition, 'none') IN ('none', 'pass')), 0) FROM dmarc.daily "
+        "WHERE domain = $domain AND day >= make_timestamp($since) AND day < make_timestamp($until) "
+        "GROUP BY 1 ORDER BY 1",
+        {"domain": domain, "since": since, "until": until},
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def stored_reports(store: Store, domain: str | None, auth: str | None, limit: int) -> list[dict[str, Any]]:
+    """The newest reports as they were stored, forged ones too: who sent what about which domain, and who vouches."""
+    names = (
+        "kind", "org_name", "reported_id", "domain", "begin", "end", "records", "messages", "passed", "outcome",
+        "mail_auth", "mail_domain", "source", "revision", "is_current", "received", "warnings",
+    )  # fmt: skip
+    rows = store.query(
+        "SELECT kind, org_name, reported_id, domain, epoch_us(begin_at), epoch_us(end_at), records, messages, passed, "
+        "outcome, mail_auth, mail_domain, source, revision, is_current, epoch_us(received_at), warnings "
+        "FROM dmarc.report WHERE ($domain IS NULL OR domain = $domain) AND ($auth IS NULL OR mail_auth = $auth) "
+        "ORDER BY received_at DESC, report_id DESC LIMIT $limit",
+        {"domain": domain, "auth": auth, "limit": limit},
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]

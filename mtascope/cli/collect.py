@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mta.events.errors import MtascopeError
 from mtascope.client import connect
 from mtascope.opened_store import open_store
 from mtascope.output import Exit, data_option, emit, json_option, say
+from mtascope.report_mailboxes import ReportMailboxes
 from mtascope.settings import load_settings
 
 __all__ = ["command"]
@@ -24,10 +26,10 @@ __all__ = ["command"]
 @click.option("--config", type=click.Path(dir_okay=False), default=None, help="Settings file (TOML or JSON).")
 @json_option
 def command(paths: tuple[str, ...], data_dir: str | None, config: str | None, *, as_json: bool) -> int:
-    """Follow log folders into the store of this data directory until Ctrl-C, without API and metrics.
+    """Follow log folders and report mailboxes into the store of this data directory, without API and metrics.
 
-    The paths come on top of those in the settings. Where an owner of the store runs already, it is the one that
-    follows: name the paths in its settings instead.
+    It works until Ctrl-C. The paths come on top of those in the settings. Where an owner of the store runs already,
+    it is the one that follows: name the paths in its settings instead.
 
     Example: mtascope collect /var/log/kumomta
     """
@@ -41,10 +43,18 @@ def command(paths: tuple[str, ...], data_dir: str | None, config: str | None, *,
     follow = (*settings.collector.paths, *(str(Path(path).resolve()) for path in paths))
     with open_store(settings) as store:
         follower = Follower(settings.collector.model_copy(update={"paths": follow}), store)
+        mailboxes = ReportMailboxes(settings, store, lambda _: {})
+        threads = [threading.Thread(target=work, daemon=True) for work in mailboxes.works]
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: follower.stop())
-        say(f"following {', '.join(follow) or 'nothing: name a path'}")
+        say(f"following {', '.join((*follow, *mailboxes.health)) or 'nothing: name a path'}")
+        for thread in threads:
+            thread.start()
         follower.run()
+        mailboxes.stop()
+        for thread in threads:
+            thread.join()
+        mailboxes.close()
         receipt = follower.receipt
     if as_json:
         emit(asdict(receipt))
