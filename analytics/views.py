@@ -102,7 +102,7 @@ VIEWS: Mapping[str, View] = {
             "dkim_aligned": "dkim_aligned",
             "spf_aligned": "spf_aligned",
             "passed": "passed",
-            "messages": "messages * share",
+            "messages": "share",
         },
     ),
 }

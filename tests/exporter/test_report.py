@@ -111,3 +111,42 @@ def test_the_report_is_sent_as_text_and_html(mailed: Store, tmp_path_factory: py
     [mail] = [message_from_bytes(content, policy=policy.default) for content in kept.mails]
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
     assert mail["To"] == "postmaster@example.com"
+
+
+def test_hours_domains_and_outcomes_add_up_to_the_same_total(mailed: Store) -> None:
+    found = report(mailed)
+    injected = found.total.counts["injected"]
+    assert injected == sum(row.counts["injected"] for row in found.domains) == 300
+    assert injected == sum(row.counts["injected"] for row in found.hours)
+    assert found.total.counts["delivered"] == sum(compared.now.counts["delivered"] for compared in found.providers)
+    assert found.people == 300
+
+
+def test_what_is_open_what_waits_and_what_is_unknown_is_said(mailed: Store) -> None:
+    put_off = replace(
+        sent(1, "slow.example", failed=True)[1], type=EventType.DEFERRAL, reply=SmtpReply(451, None, "wait")
+    )
+    mailed.load(Batch("test", [(put_off,)]))
+    text = as_text(report(mailed))
+    for part in ("TOTALS", "WHY MAIL FAILED", "WHY MAIL WAS PUT OFF", "WHAT WAITS NOW", "HOUR BY HOUR", "slow.example"):
+        assert part in text
+    assert "INCIDENTS" not in text  # nothing to say
+
+
+def test_a_new_sender_in_ones_name_is_reported_once(mailed: Store) -> None:
+    with mailed.writing() as con:
+        for key, (address, at) in enumerate([("192.0.2.1", START - 3 * DAY), ("198.51.100.9", START + 1000)]):
+            con.execute(
+                "INSERT INTO dmarc.report (report_id, kind, report_key, content_hash, outcome, mail_auth, source, "
+                "domain, begin_at, end_at, records, messages, passed, warnings, received_at, revision, is_current) VALUES "
+                "(?, 'aggregate', uuid(), uuid(), 'ok', 'pass', 't', 'own.example', make_timestamp(?), "
+                "make_timestamp(?), 1, 7, 0, [], now()::TIMESTAMP, 0, true)",
+                [key, at, at + 1000],
+            )
+            con.execute(
+                "INSERT INTO dmarc.record (report_id, ordinal, source_ip, messages, passed, domain, begin_at, end_at) "
+                "VALUES (?, 0, ?, 7, false, 'own.example', make_timestamp(?), make_timestamp(?))",
+                [key, address, at, at + 1000],
+            )
+    [found] = build_report(mailed, START - START % DAY, START + DAY, taxonomy()).new_sources
+    assert (found.domain, found.source_ip, found.messages, found.passed) == ("own.example", "198.51.100.9", 7, 0)
