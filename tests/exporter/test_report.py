@@ -138,8 +138,8 @@ def test_a_new_sender_in_ones_name_is_reported_once(mailed: Store) -> None:
         for key, (address, at) in enumerate([("192.0.2.1", START - 3 * DAY), ("198.51.100.9", START + 1000)]):
             con.execute(
                 "INSERT INTO dmarc.report (report_id, kind, report_key, content_hash, outcome, mail_auth, source, "
-                "domain, begin_at, end_at, records, messages, passed, warnings, received_at, revision, is_current) VALUES "
-                "(?, 'aggregate', uuid(), uuid(), 'ok', 'pass', 't', 'own.example', make_timestamp(?), "
+                "domain, begin_at, end_at, records, messages, passed, warnings, received_at, revision, is_current) "
+                "VALUES (?, 'aggregate', uuid(), uuid(), 'ok', 'pass', 't', 'own.example', make_timestamp(?), "
                 "make_timestamp(?), 1, 7, 0, [], now()::TIMESTAMP, 0, true)",
                 [key, at, at + 1000],
             )
