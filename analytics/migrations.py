@@ -83,6 +83,7 @@ STEPS: tuple[Step, ...] = (
     _parts,
     _script("0007_providers.sql"),
     _script("0008_dmarc_trust.sql"),
+    _script("0009_retention.sql"),
 )
 """Step n brings the schema from n to n + 1."""
 

@@ -18,6 +18,7 @@ from analytics.journeys import unpacked, unpacked_events
 from analytics.lifecycle import FACTS, hash_of_message_id, merged
 from analytics.parts import Parts
 from analytics.recipients import COLUMNS, structured
+from analytics.retention import kept_since
 from mta.events.instants import DAY, MINUTE
 
 __all__ = ["Sealed"]
@@ -49,10 +50,14 @@ class Sealed:
         """Read again how far history is sealed; after each sealing, and after a transaction was undone."""
         self.reaches = self._parts.sealed_to(self._con)
         """The newest instant of sealed history in microseconds; None where nothing is sealed."""
+        self.forgot = kept_since(self._con, "mails")
+        """The instant before which mail has been forgotten; None where none was."""
 
     def forget_known(self) -> None:
-        """Take out of `keyed` (the loader's new events) what a part holds already."""
+        """Take out of `keyed` (the loader's new events) what a part holds already, and what was kept and forgotten."""
         con = self._con
+        if self.forgot is not None:
+            con.execute("DELETE FROM keyed WHERE time < ?", [self.forgot])
         if self.reaches is None:
             return
         low, high = con.execute("SELECT min(time), max(time) FROM keyed WHERE time <= ?", [self.reaches]).fetchall()[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 __all__ = ["StoreSettings", "SuppressionRule", "SuppressionSettings"]
 
@@ -72,6 +72,20 @@ class StoreSettings(BaseModel):
     seal_recipients: int = Field(default=400_000, ge=1, le=5_000_000)
     """How many leave in one go: it bounds memory and how long a load may have to wait."""
     suppression: SuppressionSettings = SuppressionSettings()
+    keep_texts_days: int = Field(default=30, ge=1)
+    """How long what was particular to a failure's reply is kept; its template, code and class stay with the mail."""
+    keep_mails_days: int = Field(default=400, ge=30)
+    """How long every single mail is kept, its events included."""
+    keep_figures_days: int = Field(default=1200, ge=30)
+    """How long counts by provider are kept; not shorter than mails."""
+    keep_quarantine_days: int = Field(default=30, ge=1)
+    """How long records that could not be read are kept."""
     own_networks: tuple[IPvAnyNetwork, ...] = ()
     """Where your own relays, filters and nodes are: mail handed to them is on its way, not delivered. A filter on the
     same machine is known without this."""
+
+    @model_validator(mode="after")
+    def _figures_outlast_mails(self) -> Self:
+        if self.keep_figures_days < self.keep_mails_days:
+            raise ValueError("keep_figures_days is shorter than keep_mails_days")
+        return self

@@ -13,6 +13,7 @@ import duckdb
 
 from analytics.load import Loader
 from analytics.parts import Part, Parts
+from analytics.retention import expire
 from analytics.rollup import compaction
 from analytics.sealed import Sealed
 from analytics.sealing import Horizons, seal
@@ -27,6 +28,7 @@ _COMPACT_AT = 50_000
 _TEND_EVERY = MINUTE
 _EVENTS_BETWEEN = 1_000_000
 """A load of history is tended by what it brought, not by the clock."""
+_EXPIRE_EVERY = HOUR
 _SEAL_AT_LEAST = 50_000
 _SEAL_WAITS = 6 * HOUR
 """Fewer recipients than the least wait this long, so that parts are not tiny."""
@@ -51,6 +53,7 @@ class Tending:
         self._settings = settings
         self._loads = self._events = self._rollup_rows = 0
         self._tended_at = self._sealed_at = self._checkpointed_at = now
+        self._expired_at = 0
 
     def after_load(self, events: int, now: int) -> None:
         """What is due after a load that stored so many events."""
@@ -74,6 +77,12 @@ class Tending:
         made = []
         while (part := self._seal(now, least)) is not None:
             made.append(part)
+        if now - self._expired_at > _EXPIRE_EVERY or least == 1:
+            with transaction(self._con):
+                expired = expire(self._con, self._parts, self._settings, now)
+            self._sealed.refresh()
+            if not expired.texts:  # else the next part follows at once
+                self._expired_at = now
         with suppress(OSError):  # a file that cannot be deleted now is tried again
             self._parts.sweep(self._con)
         return made

@@ -1,6 +1,6 @@
 """How the store does as it grows: loading, sealing, size on disk, memory, and the questions that boards ask.
 
-    python bench/bench_store.py [--events 1000000] [--batch 50000] [--days 14] [--copies 1] [--arrive 0] [--keep DIR]
+    python -m bench.bench_store [--events 1000000] [--days 14] [--copies 1] [--arrive 0] [--keep DIR]
 
 Events are made in clear by SQL (bench/histories.py) and handed to the store where the rows of a parsed batch would be,
 so the figures are those of everything after parsing: keys, dedupe, providers, classes, outcomes, figures, commit,
@@ -28,6 +28,7 @@ from analytics.identity import check
 from analytics.latency import latencies
 from analytics.rates import Question, ask
 from analytics.reasons import top_reasons
+from analytics.settings import StoreSettings
 from analytics.snapshot import take_snapshot
 from analytics.stager import Staged
 from analytics.staging import create_clear, key
@@ -50,13 +51,14 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=14)
     parser.add_argument("--copies", type=int, default=1, help="how often the sealed history is there")
     parser.add_argument("--arrive", type=int, default=0, help="events a second while questions are asked again")
+    parser.add_argument("--seal-after", type=float, default=48, help="hours of silence after which mail is sealed")
     parser.add_argument("--keep", type=Path, help="folder to keep the store in, or to ask the one that is there")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         there = (folder / "store.duckdb").exists()
         clock = Clock(END - round(given.days * DAY))
-        store = stack.enter_context(open_store(folder, clock))
+        store = stack.enter_context(open_store(folder, clock, given.seal_after))
         if not there:
             load_all(store, clock, round(given.events / histories.EVENTS_PER_MESSAGE), given)
         clock.now = END
@@ -79,10 +81,10 @@ class Clock:
         return self.now
 
 
-def open_store(folder: Path, clock: Clock) -> Store:
+def open_store(folder: Path, clock: Clock, seal_after: float = 48) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     enricher = Enricher(KEYRING, provider_map(), taxonomy(), reply_classifier())
-    return Store(folder / "store.duckdb", enricher, clock=clock)
+    return Store(folder / "store.duckdb", enricher, StoreSettings(seal_after_hours=seal_after), clock=clock)
 
 
 def staged(store: Store, number: int, *, start: int, step: float, first: int, last: int) -> Staged:
@@ -133,7 +135,7 @@ def repeat(store: Store, copy: int, back: int) -> None:
         for name in names:
             select = (
                 f"SELECT * REPLACE (injected_at - to_microseconds({back}) AS injected_at, {ids}) "
-                f"FROM read_parquet('{store._parts.path(name)}') ORDER BY plain DESC, injected_at, message_key"
+                f"FROM read_parquet('{store._parts.path(name)}')"
             )
             part = store._parts.write(con, select, f"copy{copy}")
             assert part is not None
@@ -157,11 +159,6 @@ def report_size(store: Store) -> None:
 
 
 def report_questions(store: Store, when: str) -> None:
-    [(person, message)] = store.query(
-        "SELECT recipient_hash, message_key FROM read_parquet("
-        f"'{store._parts.path(store.query('SELECT min(name) FROM part')[0][0])}') LIMIT 1"
-    )
-    del person, message
     week = END - 7 * DAY
     everyone = "user7@gmail.com"
 

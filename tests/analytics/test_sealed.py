@@ -206,6 +206,34 @@ def test_a_damaged_part_is_named_with_what_is_lost_and_all_else_goes_on(sealed: 
     assert ask(sealed, Question(by=("tenant",)))[0].counts["injected"] == 20
 
 
+def test_texts_go_first_and_mails_later_and_no_replay_brings_them_back(
+    hasty_store_at: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    with hasty_store_at(tmp_path / "store.duckdb") as store:
+        store.load(batch(MAILS))
+        store.tend(thoroughly=True)
+        asked = f"SELECT count(*), count(parameters) FROM {relations.events(store)} WHERE bounce_class IS NOT NULL"
+        [(failures, texts)] = store.query(asked)
+        assert 0 < texts <= failures
+        figures = ask(store, Question())
+        now, store.clock = store.clock(), lambda: START + 45 * DAY
+        for _ in range(4):
+            store.tend(thoroughly=True)
+        [(hot,)] = store.query("SELECT count(parameters) FROM event WHERE bounce_class IS NOT NULL")
+        assert store.query(asked) == [(failures, hot)]
+        assert top_reasons(store, since=START)
+        store.clock = lambda: now + 500 * DAY
+        store.tend(thoroughly=True)
+        assert store.part_files() == []
+        assert ask(store, Question())[0].counts == figures[0].counts
+        assert check(store.cursor()).holds
+        assert store.load(batch(MAILS[:3])).duplicates == 3
+        store.clock = lambda: now + 1300 * DAY
+        store.tend(thoroughly=True)
+        assert ask(store, Question()) == []
+        assert check(store.cursor()).holds
+
+
 def test_a_file_that_no_ledger_row_names_is_deleted_at_the_next_start(
     hasty_store_at: Callable[[Path], Store], tmp_path: Path
 ) -> None:
