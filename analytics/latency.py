@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from analytics.dimensions import DIMENSIONS
 from analytics.rates import Question
-from analytics.relations import units
+from analytics.relations import standing
 from analytics.store import Store
+from mta.events.instants import MINUTE
 
 __all__ = ["QUANTILES", "Latency", "latencies"]
 
@@ -46,13 +47,13 @@ def latencies(store: Store, question: Question) -> list[Latency]:
     for bound, sign in (("since", ">="), ("until", "<")):
         if (instant := getattr(question, bound)) is not None:
             conditions.append(f"injection {sign} make_timestamp(${bound})")
-            parameters[bound] = instant
+            parameters[bound] = instant // MINUTE * MINUTE
     where = {"direction": ("outbound",), **(question.where or {})}
     for number, (name, values) in enumerate(where.items()):
         conditions.append(f"list_contains($where{number}, {DIMENSIONS[name].of_recipient})")
         parameters[f"where{number}"] = list(values)
     keys = "".join(f"{DIMENSIONS[name].of_recipient} AS {name}, " for name in question.by)
-    recipients = units(store, "cohort", question.since, question.until)
+    recipients = standing(store, question.since, question.until)
     rows = store.query(
         f"""
         WITH waited AS (

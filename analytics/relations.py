@@ -18,7 +18,7 @@ from analytics.recipients import COLUMNS, flat
 from analytics.rollup import MEASURES
 from analytics.store import Store
 
-__all__ = ["Clock", "events", "told", "units"]
+__all__ = ["Clock", "events", "standing", "told", "units"]
 
 Clock = Literal["event", "cohort"]
 
@@ -34,6 +34,21 @@ def units(store: Store, clock: Clock = "cohort", since: int | None = None, until
         "injected" if clock == "cohort" else "moment",
     )
     return f"({flat('unit')} UNION ALL SELECT {_COLUMNS} FROM correction{sealed})"
+
+
+def standing(store: Store, since: int | None = None, until: int | None = None) -> str:  # noqa: ARG001  (as the others)
+    """SQL of the relation of recipients injected in [`since`, `until`), each once and as it is now.
+
+    For what cannot be summed with signs, such as percentiles. Of a recipient that was taken back, the version counts
+    that was sealed after.
+    """
+    taken_back = "SELECT unit_id, version FROM correction UNION ALL SELECT unit_id, version FROM {0} WHERE n = -1"
+    current = "NOT EXISTS (SELECT 1 FROM ({}) t WHERE t.unit_id = r.unit_id AND t.version >= r.version)"
+
+    def sealed(rows: str) -> str:
+        return f" UNION ALL {unpacked(f'{rows} r')} WHERE n = 1 AND {current.format(taken_back.format(rows))}"
+
+    return f"({flat('unit')}{optional(sealed, since, until, 'injected')})"
 
 
 def events(

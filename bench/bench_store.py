@@ -95,7 +95,8 @@ def staged(store: Store, number: int, *, start: int, step: float, first: int, la
         histories.prepare(con)
         histories.tell(con, start=start, step=step, first=first, last=last)
         table = f"staging.made_{number}"
-        return Staged(Batch("bench", [()]), Told(), key(con, KEYRING, table), table)
+        events = key(con, KEYRING, table)
+        return Staged(Batch("bench"), events, Told(), events, table)
     finally:
         con.close()
 

@@ -118,7 +118,7 @@ def test_sealed_mail_is_found_by_message_id_recipient_and_queue_id(sealed: Store
 
 
 def test_a_complaint_about_sealed_mail_is_attributed_and_counts_at_its_send(sealed: Store) -> None:
-    before = ask(sealed, Question())[0].counts
+    before, waited = ask(sealed, Question())[0].counts, latencies(sealed, Question())
     complaint = Event(
         type=EventType.COMPLAINT, time=START + 5 * HOUR, node="n", mta="kumomta", queue_id="report",
         recipient="fbl@x.example", original_recipient="user3@gmail.com", original_message_id="3@news.example",
@@ -129,6 +129,7 @@ def test_a_complaint_about_sealed_mail_is_attributed_and_counts_at_its_send(seal
         after = ask(sealed, Question())[0].counts
         assert (before["complained"], after["complained"]) == (0, 1)
         assert after["delivered"] == before["delivered"]
+        assert latencies(sealed, Question()) == waited
         assert check(sealed.cursor()).holds
     [found] = trace(sealed, "user3@gmail.com")
     assert found.complained
