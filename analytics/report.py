@@ -20,7 +20,7 @@ from analytics.reasons import Reason, top_reasons
 from analytics.relations import units
 from analytics.store import Store
 from analytics.uniques import uniques
-from mta.events.instants import DAY
+from mta.events.instants import DAY, MINUTE
 from mta.events.taxonomy import BounceClass
 
 __all__ = ["Compared", "NewSource", "Report", "ToDo", "build_report"]
@@ -95,7 +95,8 @@ class Report:
 
 
 def build_report(store: Store, since: int, until: int, taxonomy: Mapping[str, BounceClass]) -> Report:
-    """The report on mail injected in [since, until)."""
+    """The report on mail injected in [since, until), each taken to the beginning of its minute."""
+    since, until = since // MINUTE * MINUTE, until // MINUTE * MINUTE
     period = Question(since=since, until=until)
     week_before = replace(period, since=since - _WEEK, until=until - _WEEK)
     [total] = ask(store, replace(period, by=()))
@@ -189,10 +190,18 @@ def _to_do(providers: Sequence[Compared], reasons: Sequence[Reason], taxonomy: M
         for name in _WATCHED:
             rate = compared.now.rates[name]
             if rate.verdict in {"warning", "bad"} and rate.value is not None:
-                cause = next((reason for reason in reasons if reason.provider == compared.provider), None)
+                cause = next((r for r in reasons if r.provider == compared.provider and _explains(r, name)), None)
                 found.append(ToDo(compared.provider, name, rate.value, rate.verdict, _advice(name, cause, taxonomy)))
                 break
     return found
+
+
+def _explains(reason: Reason, rate: str) -> bool:
+    """The reply is among those that the rate counts."""
+    if rate == "deferral_rate":
+        return reason.type == "deferral"
+    severity = {"block_bounce_rate": "block", "hard_bounce_rate": "hard"}.get(rate, reason.severity)
+    return reason.type in {"bounce", "expiration", "oob_bounce"} and reason.severity == severity
 
 
 _FIRST_STEPS = {

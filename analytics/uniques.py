@@ -17,7 +17,7 @@ from analytics.rates import Question, ask
 from analytics.relations import units
 from analytics.store import Store
 from mta.events.errors import SettingsError
-from mta.events.instants import DAY
+from mta.events.instants import DAY, MINUTE
 
 __all__ = ["Uniques", "uniques"]
 
@@ -51,7 +51,7 @@ def uniques(store: Store, question: Question, *, affordable: int = _AFFORDABLE) 
     for bound, sign in (("since", ">="), ("until", "<")):
         if (instant := getattr(question, bound)) is not None:
             conditions.append(f"injected_at {sign} make_timestamp(${bound})")
-            parameters[bound] = instant
+            parameters[bound] = instant // MINUTE * MINUTE
     for number, (name, values) in enumerate(question.selection.items()):
         conditions.append(f"list_contains($where{number}, {DIMENSIONS[name].of_recipient})")
         parameters[f"where{number}"] = list(values)
