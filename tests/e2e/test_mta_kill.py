@@ -48,6 +48,7 @@ class Mta:
     """`mtascope mta` as a process of its own."""
 
     def __init__(self, folder, sink_port):
+        folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.config = folder / "mta.toml"
         self.config.write_text(

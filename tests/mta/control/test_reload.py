@@ -1,4 +1,4 @@
-"""Settings are taken up while connections go on; wrong ones change nothing; old log segments go when they are told to."""
+"""Settings are taken up while connections go on; wrong ones change nothing; old log segments go when told to."""
 
 import asyncio
 import os
