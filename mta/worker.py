@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from mta.control.admin_api import admin_router
 from mta.control.api import ControlServer, control_app
+from mta.control.idempotency import Answers
 from mta.control.log_retention import remove_old_segments
 from mta.control.log_segment import find_leftovers
 from mta.control.log_writer import LogWriter
@@ -190,6 +191,7 @@ class Worker:
         )
         self._reception = self._new_reception(settings, signers)
         self._listener = Listener(settings, self._reception, recorder, self.metrics, clock, self._refused)
+        self._answers = Answers(paths.shared / "answers.ndjson", clock)
         self.control = self._control_server()
         self._housekeeping: asyncio.Task[None] | None = None
         self._stopping = False
@@ -259,7 +261,10 @@ class Worker:
             limit = settings.max_message_bytes
             wanted = token if over_tcp else None
             router = admin_router(
-                *(self._inject, self._dispatcher, self.spool, self._clock), body_limit=limit, token=wanted
+                *(self._inject, self._dispatcher, self.spool, self._clock),
+                answers=self._answers,
+                body_limit=limit,
+                token=wanted,
             )
             return control_app(self.metrics, self.live, self.trouble, None if over_tcp and token is None else router)
 
@@ -278,8 +283,8 @@ class Worker:
             message_rate=client_rate(settings.message_rate_per_client),
         )
 
-    async def _inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
-        return await self._reception.inject(sender, recipient, content, client)
+    async def _inject(self, sender: str, recipient: str, content: bytes, client: Hop, request: str = "") -> str:
+        return await self._reception.inject(sender, recipient, content, client, request)
 
     def _refused(self, record: LogRecord) -> None:
         self.spool.record_soon([record])

@@ -10,12 +10,14 @@ import asyncio
 import hmac
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, field_validator
 
+from mta.control.idempotency import Answers, request_id
 from mta.control.record import Hop
 from mta.errors import InjectionRefused
 from mta.events.address import canonical_domain
@@ -29,8 +31,9 @@ from mta.smtp.injection import InjectionRequest, Recipient, render
 
 __all__ = ["Inject", "Queues", "admin_router"]
 
-Inject = Callable[[str, str, bytes, Hop], Awaitable[str]]
-"""Takes sender, recipient, message and client; the spool id when the message is durable, or `InjectionRefused`."""
+Inject = Callable[[str, str, bytes, Hop, str], Awaitable[str]]
+"""Takes sender, recipient, message, client and which part of a request it is; the spool id when the message is durable,
+or `InjectionRefused`."""
 
 _Body = Callable[[Request], Awaitable[bytes]]
 """Reads a request's body; refuses who may not ask."""
@@ -62,6 +65,9 @@ class Waiting(Protocol):
     @property
     def index(self) -> Index:
         """What waits, and in which queues."""
+
+    requests: set[str]
+    """Parts of requests with an idempotency key that were accepted."""
 
     async def find(self, queue_id: str) -> Message | None:
         """The message of that id, if it waits."""
@@ -150,7 +156,14 @@ class CancelRequest(BaseModel):
 
 
 def admin_router(
-    inject: Inject, queues: Queues, waiting: Waiting, clock: Clock, *, body_limit: int, token: str | None
+    inject: Inject,
+    queues: Queues,
+    waiting: Waiting,
+    clock: Clock,
+    *,
+    answers: Answers,
+    body_limit: int,
+    token: str | None,
 ) -> APIRouter:
     """All routes; with a `token` each wants it, as a bearer token or as the password of Basic authentication."""
     router = APIRouter()
@@ -167,7 +180,11 @@ def admin_router(
 
     @router.post("/api/inject/v1")
     async def inject_v1(request: Request) -> dict[str, Any]:
-        return await _inject(_parse(InjectionRequest, await body(request)), inject, _client(request))
+        data, key = await body(request), request.headers.get("idempotency-key", "")
+        wanted = _parse(InjectionRequest, data)
+        if not key:
+            return await _inject(wanted, inject, _client(request))
+        return await _inject_once(request_id(key), data, answers, waiting, inject, wanted, _client(request))
 
     for kind in OrderKind:
         _add_orders(router, kind, queues, clock, body)
@@ -235,20 +252,52 @@ def _add_orders(router: APIRouter, kind: OrderKind, queues: Queues, clock: Clock
         return {}
 
 
-async def _inject(request: InjectionRequest, inject: Inject, client: Hop) -> dict[str, Any]:
-    """Every recipient for itself: what is wrong with one harms no other."""
-
-    async def one(recipient: Recipient) -> str | None:
+async def _inject_once(
+    name: str,
+    data: bytes,
+    answers: Answers,
+    waiting: Waiting,
+    inject: Inject,
+    wanted: InjectionRequest,
+    client: Hop,
+) -> dict[str, Any]:
+    """What was answered to a request of that name, or what is now."""
+    async with answers.lock(name):
         try:
-            await inject(request.envelope_sender, recipient.email, render(request, recipient), client)
+            said = answers.find(name, data)
+        except ValueError as error:
+            raise HTTPException(422, f"Error: {error}") from error
+        if said is None:
+            said = await _inject(wanted, inject, client, name, waiting.requests)
+            await asyncio.to_thread(answers.keep, name, data, said)
+            waiting.requests.difference_update(_parts(name, len(wanted.recipients)))
+    return said
+
+
+def _parts(name: str, count: int) -> list[str]:
+    """What the messages of a request carry to tell which of its recipients they are for."""
+    return [f"{name}/{number}" if name else "" for number in range(count)]
+
+
+async def _inject(
+    request: InjectionRequest, inject: Inject, client: Hop, name: str = "", done: AbstractSet[str] = frozenset()
+) -> dict[str, Any]:
+    """Every recipient for itself: what is wrong with one harms no other. Parts that are `done` are not done again."""
+
+    async def one(recipient: Recipient, part: str) -> str | None:
+        if part in done:
+            return None
+        try:
+            await inject(request.envelope_sender, recipient.email, render(request, recipient), client, part)
         except (InjectionRefused, ValueError, LookupError) as error:
             return f"{recipient.email}: {error}"
         return None
 
     errors: list[tuple[str, str]] = []
+    parts = _parts(name, len(request.recipients))
     for first in range(0, len(request.recipients), _AT_ONCE):
         group = request.recipients[first : first + _AT_ONCE]
-        said = await asyncio.gather(*map(one, group))
+        said = await asyncio.gather(*map(one, group, parts[first : first + _AT_ONCE]))
         errors += [(recipient.email, error) for recipient, error in zip(group, said, strict=True) if error]
     return {
         "success_count": len(request.recipients) - len(errors),

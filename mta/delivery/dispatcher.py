@@ -111,6 +111,7 @@ class Dispatcher:
         self._unrouted: dict[str, list[Message]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._stopping = False
         self.task: asyncio.Task[None] | None = None
         self.orders = orders
 
@@ -143,6 +144,7 @@ class Dispatcher:
 
     async def stop(self, grace: float) -> None:
         """Begin no attempt any more; wait at most `grace` seconds for those under way."""
+        self._stopping = True  # before Python 3.12 wait_for may swallow a cancellation
         if self.task is not None:
             self.task.cancel()
             with suppress(asyncio.CancelledError):
@@ -161,7 +163,7 @@ class Dispatcher:
     # From due to a lane
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.clear()
             for _ in range(min(len(self._fresh), _TAKE)):
                 self._route(self._fresh.popleft())

@@ -46,6 +46,8 @@ class Envelope:
     """The sender's own name for the transaction, as xtext (RFC 3461 section 4.4)."""
     priority: int = 0
     """From -9 to 9, more is sooner (RFC 6710)."""
+    request: str = ""
+    """Which part of which request it came by, if that named an idempotency key: `request/number`."""
 
 
 @dataclass(slots=True, eq=False)

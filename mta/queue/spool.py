@@ -56,7 +56,8 @@ class Recovery:
 class Spool:
     """`recover`, then `accept`, `record`, `postpone` and `finish`; `reclaim` now and then; `close` at the end.
 
-    `index` holds what waits, by rows; `load` makes a message of a row.
+    `index` holds what waits, by rows; `load` makes a message of a row. `requests` are the parts of requests with an
+    idempotency key whose messages were accepted; whoever knows the whole request to be answered takes them out.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Spool:
         self._free, self._free_until = 0, 0.0
         self._head: tuple[Place, MessagesHead, Envelope] | None = None
         self.index = Index()
+        self.requests: set[str] = set()
         self.on_accepted: Callable[[Sequence[Message]], None] = lambda _: None
         self.failed = self._journal.failed
 
@@ -135,6 +137,8 @@ class Spool:
 
     def _replay_messages(self, head: MessagesHead, place: Place) -> None:
         received_at, of = head.received_at, len(head.rows)
+        if request := head.shared.get("request"):
+            self.requests.add(request)
         for nth, (id_, _, queue, attempts, due, *_) in enumerate(head.rows):
             row = self.index.find(id_) if head.copied else None
             if row is None:
@@ -175,6 +179,8 @@ class Spool:
                     due=message.due,
                     received_at=envelope.received_at,
                 )
+            if envelope.request:
+                self.requests.add(envelope.request)
             self.on_accepted(messages)
 
         await self._append(EntryKind.MESSAGES, head, records, body, applied)

@@ -1,7 +1,7 @@
 """Messages handed in by HTTP: KumoMTA's request and what it becomes for each recipient. Pure.
 
-Of the template languages the plainest is there: `{{ name }}` stands for a substitution. Anything that would need more
-(`{%`, filters, sections) is refused instead of being sent to a customer as it stands.
+Templates are Jinja's, in its sandbox. Of Handlebars the plainest is there: `{{ name }}` stands for a substitution, and
+anything that would need more is refused instead of being sent to a customer as it stands.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from email import policy
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, make_msgid
+from functools import lru_cache
 from typing import Any, Literal
 
+from jinja2 import Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["InjectionRequest", "render"]
@@ -89,7 +92,7 @@ def render(request: InjectionRequest, recipient: Recipient) -> bytes:
         **request.substitutions,
         **recipient.substitutions,
     }
-    fill = _Filler({key: str(value) for key, value in values.items()}, static=request.template_dialect == "Static")
+    fill = _Filler(values, request.template_dialect)
     if isinstance(request.content, Content):
         return _built(request.content, recipient, fill)
     header, gap, body = request.content.replace("\r\n", "\n").partition("\n\n")
@@ -97,22 +100,59 @@ def render(request: InjectionRequest, recipient: Recipient) -> bytes:
 
 
 class _Filler:
-    def __init__(self, values: Mapping[str, str], *, static: bool) -> None:
+    """Puts substitutions into texts. ValueError says what is wrong with a template."""
+
+    def __init__(self, values: Mapping[str, Any], dialect: str) -> None:
         self._values = values
-        self._static = static
+        self._fill = {"Static": _as_it_is, "Handlebars": _plain}.get(dialect, _jinja)
 
     def __call__(self, text: str) -> str:
-        """Put the substitutions in. An unknown name is empty, as in Jinja."""
-        if self._static:
-            return text
-        if _TOO_CLEVER.search(_VARIABLE.sub("", text)):
-            raise ValueError("templates know only {{ name }}: use template_dialect Static for text as it is")
-        return _VARIABLE.sub(lambda found: self._values.get(found[1], ""), text)
+        """Put the substitutions in. An unknown name is empty."""
+        return self._fill(text, self._values, in_header=False)
 
     def line(self, text: str) -> str:
         """The same in a header, where a substitution must not begin a field of its own."""
-        values = {key: _LINE_BREAK.sub(" ", value) for key, value in self._values.items()}
-        return _Filler(values, static=self._static)(text)
+        return self._fill(text, self._values, in_header=True)
+
+
+def _as_it_is(text: str, values: Mapping[str, Any], *, in_header: bool) -> str:
+    del values, in_header
+    return text
+
+
+def _plain(text: str, values: Mapping[str, Any], *, in_header: bool) -> str:
+    if _TOO_CLEVER.search(_VARIABLE.sub("", text)):
+        raise ValueError(
+            "of Handlebars only {{ name }} is known: use template_dialect Jinja, or Static for text as it is"
+        )
+
+    def value(found: re.Match[str]) -> str:
+        said = str(values.get(found[1], ""))
+        return _LINE_BREAK.sub(" ", said) if in_header else said
+
+    return _VARIABLE.sub(value, text)
+
+
+def _jinja(text: str, values: Mapping[str, Any], *, in_header: bool) -> str:
+    if "{" not in text:
+        return text
+    try:
+        return _template(text, in_header).render(values)
+    except (TemplateError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
+        raise ValueError(f"the template cannot be filled: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def _template(text: str, in_header: bool) -> Template:  # noqa: FBT001 - a part of the cache's key
+    return (_HEADER_TEMPLATES if in_header else _TEMPLATES).from_string(text)
+
+
+def _on_one_line(value: Any) -> Any:
+    return _LINE_BREAK.sub(" ", value) if isinstance(value, str) else value
+
+
+_TEMPLATES = ImmutableSandboxedEnvironment(keep_trailing_newline=True)
+_HEADER_TEMPLATES = ImmutableSandboxedEnvironment(keep_trailing_newline=True, finalize=_on_one_line)
 
 
 def _built(content: Content, recipient: Recipient, fill: _Filler) -> bytes:

@@ -232,8 +232,11 @@ class Reception:
         self.metrics.received(len(ids))
         return f"250 2.0.0 OK ids={','.join(ids[:_IDS_TOLD])}{',...' if len(ids) > _IDS_TOLD else ''}"
 
-    async def inject(self, sender: str, recipient: str, content: bytes, client: Hop) -> str:
-        """Take a message by HTTP; its spool id when it is durable. Raises `InjectionRefused`."""
+    async def inject(self, sender: str, recipient: str, content: bytes, client: Hop, request: str = "") -> str:
+        """Take a message by HTTP; its spool id when it is durable. Raises `InjectionRefused`.
+
+        `request` is kept with it (`Envelope.request`).
+        """
         facts = read_header(content, self.settings.max_header_bytes, self.settings.max_header_fields)
         sender_is_bad = sender and not _is_address(sender)
         refusal = "553 5.1.3 The sender is no address" if sender_is_bad else _bad_recipient(recipient)
@@ -246,7 +249,7 @@ class Reception:
         meta = _meta(facts)
         body = self.identity.fields(content, sender, [recipient], meta, now) + content
         utf8 = not (sender.isascii() and recipient.isascii() and facts.is_ascii)
-        shared = Envelope(sender, now, len(body), "HTTP", facts.message_id, meta, utf8)
+        shared = Envelope(sender, now, len(body), "HTTP", facts.message_id, meta, utf8, request=request)
         message = self._message(queue_id, recipient, shared, facts)
         try:
             await self.spool.accept(shared, [message], body, [self.recorder.reception(message, client)])

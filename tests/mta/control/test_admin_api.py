@@ -8,7 +8,10 @@ from email import policy
 import httpx
 import pytest
 
+from mta.control.idempotency import Answers, request_id
+from mta.control.record import Hop
 from mta.events.errors import SettingsError
+from mta.events.instants import DAY
 from mta.queue.orders import Criteria, OrderKind, Orders
 from mta.settings import MtaSettings
 from mta.worker import Worker, WorkerPaths
@@ -81,7 +84,9 @@ async def test_a_message_is_built_from_its_parts(start_worker, peer):
     [
         ({"recipients": [{"email": "nobody"}]}, "553 5.1.3 The recipient"),
         ({"envelope_sender": "no body"}, "553 5.1.3 The sender"),
-        ({"content": "Subject: x\n\n{% for x in y %}"}, "templates know only"),
+        ({"content": "Subject: x\n\n{% for x in y %}"}, "the template cannot be filled"),
+        ({"content": "Subject: x\n\n{{ ().__class__.__mro__ }}"}, "the template cannot be filled"),
+        ({"content": "{{#if x}}", "template_dialect": "Handlebars"}, "of Handlebars only"),
         ({"content": "Subject: x\n\n" + "x" * 1200}, "500 5.5.2 Line too long"),
         ({"content": "X-Tenant: a b\n\nx"}, "550 5.6.0 X-Tenant"),
         ({"content": {"text_body": "x", "subject": "a\r\nBcc: b@example.com"}}, "Header values may not"),
@@ -269,3 +274,55 @@ async def test_a_waiting_message_is_shown_with_its_body_when_asked(start_worker)
     queue_id = (await worker.send()).rpartition("=")[2]
     shown = (await ask(worker, "GET", f"/api/admin/inspect-message/v1?id={queue_id}&want_body=true")).json()
     assert shown["message"]["data"].endswith("Subject: x\r\n\r\nHello\r\n")
+
+
+async def test_a_template_may_choose_and_repeat_and_its_values_stay_on_their_header_line(start_worker):
+    worker = await start_worker(routes=NOWHERE)
+    content = (
+        "From: a@example.org\nSubject: {{ title }}\n\n{% for each in items %}* {{ each.name|upper }}\n{% endfor %}"
+    )
+    values = {"title": "x\r\nBcc: evil@example.com", "items": [{"name": "hat"}, {"name": "bag"}]}
+    await ask(worker, "POST", "/api/inject/v1", request("u@example.com", content=content, substitutions=values))
+    (message,) = await worker.worker.spool.all()
+    body = await worker.worker.spool.read(message)
+    assert body.endswith(b"Subject: x Bcc: evil@example.com\r\n\r\n* HAT\r\n* BAG\r\n")
+
+
+async def test_a_request_that_is_sent_again_is_answered_again_and_done_once(start_worker, peer):
+    there = await peer()
+    worker = await start_worker(routes=[there.route])
+    body, key = request("u@example.com", "nobody"), {"Idempotency-Key": "order 7"}
+    first, twin = await asyncio.gather(*(ask(worker, "POST", "/api/inject/v1", body, headers=key) for _ in range(2)))
+    await worker.until_type("Delivery")
+    await worker.worker.stop()
+    again = await start_worker(routes=[there.route])
+    third = await ask(again, "POST", "/api/inject/v1", body, headers=key)
+    assert first.json() == twin.json() == third.json()
+    assert (first.json()["success_count"], first.json()["fail_count"]) == (1, 1)
+    assert again.types()["Reception"] == 1
+    other = await ask(again, "POST", "/api/inject/v1", request("w@example.com"), headers=key)
+    assert (other.status_code, other.text) == (422, "Error: this idempotency key was used for another request")
+
+
+async def test_a_request_that_a_crash_cut_short_is_taken_up_where_it_was(start_worker):
+    worker = await start_worker(routes=NOWHERE)
+    part = f"{request_id('k')}/0"
+    await worker.worker._inject("a@example.org", "u@example.com", b"Subject: x\r\n\r\n", Hop("", "127.0.0.1"), part)
+    await worker.worker.stop()
+    again = await start_worker(routes=NOWHERE)
+    body = request("u@example.com", "v@example.com")
+    answer = await ask(again, "POST", "/api/inject/v1", body, headers={"Idempotency-Key": "k"})
+    assert answer.json()["success_count"] == 2
+    assert sorted(message.recipient for message in await again.worker.spool.all()) == ["u@example.com", "v@example.com"]
+
+
+def test_answers_are_kept_for_a_day_and_a_torn_line_is_forgotten(tmp_path):
+    path, now = tmp_path / "answers", [0]
+    answers = Answers(path, lambda: now[0])
+    answers.keep("old", b"x", {"n": 1})
+    now[0] = 2 * DAY
+    answers.keep("new", b"x", {"n": 2})
+    with path.open("ab") as file:
+        file.write(b'{"request": "torn')
+    found = Answers(path, lambda: now[0])
+    assert (found.find("old", b"x"), found.find("new", b"x")) == (None, {"n": 2})
