@@ -65,12 +65,13 @@ function remember(key, total) {
 
 function drawProviders(rows) {
   $("providers").tBodies[0].replaceChildren(...rows.map((row) => {
-    const line = element("tr", {}, element("th", { scope: "row" }, row.provider));
+    const name = row[$("by").value];
+    const line = element("tr", {}, element("th", { scope: "row" }, name === "" ? "unknown" : name));
     for (const name of ["injected", "in_flight", "delivered", "bounced", "expired"]) {
       line.append(element("td", { class: "n" }, count(row[name])));
     }
     const cell = element("td");
-    cell.append(sparkline(remember(row.provider, row.delivered)));
+    cell.append(sparkline(remember(`${$("by").value}=${name}`, row.delivered)));
     line.append(cell, ...RATES.map((name) => rateCell(name, row[name])));
     return line;
   }));
@@ -159,6 +160,34 @@ async function search(event) {
   }
 }
 
+function fill(table, rows) {
+  $(`${table}-section`).hidden = rows.length === 0;
+  $(table).tBodies[0].replaceChildren(...rows.map((cells) => {
+    const line = element("tr");
+    for (const [text, kind] of cells) line.append(element("td", kind ? { class: kind } : {}, text));
+    return line;
+  }));
+}
+
+const age = (seconds) => seconds < 90 ? `${seconds.toFixed(0)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
+const level = (value) => value <= 1 ? percent(value) : count(Math.round(value));
+
+function drawIncidents(rows) {
+  fill("incidents", rows.slice(0, 10).map((row) => [
+    [row.closed === null ? "open" : "over", row.closed === null ? "bad" : ""],
+    [words(row.kind), ""], [row.provider, ""], [row.began.slice(5, 16).replace("T", " "), ""],
+    [level(row.level), "n"], [level(row.baseline), "n"],
+    [[...row.causes.slice(0, 2).map((cause) => `${cause.dimension} ${cause.value}`), ...(row.advice ?? []).slice(0, 1)].join("; "), ""],
+  ]));
+}
+
+function drawQueues(rows) {
+  fill("queues", rows.map((row) => [
+    [row.domain, ""], [row.provider, ""], [count(row.in_flight), "n"], [count(row.deferred), "n"], [age(row.oldest_s), "n"],
+    [row.reply ?? "", "reply"],
+  ]));
+}
+
 // The token comes once, behind #, which browsers send nowhere; it is kept for this tab and taken out of the address.
 function token() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -183,9 +212,16 @@ async function refresh() {
   const since = new Date(Date.now() - 1000 * Number($("range").value)).toISOString();
   try {
     const query = `since=${encodeURIComponent(since)}`;
-    const [rows, totals, reasons, status] = await Promise.all([
-      ask(`v1/rates?by=provider&${query}`), ask(`v1/rates?by=&${query}`), ask(`v1/reasons?limit=15&${query}`), ask("v1/status"),
+    const by = $("by").value;
+    const [rows, totals, reasons, status, incidents, queues] = await Promise.all([
+      ask(`v1/rates?by=${by}&top=25&${query}`), ask(`v1/rates?by=&${query}`), ask(`v1/reasons?limit=15&${query}`),
+      ask("v1/status"), ask(`v1/incidents?${query}`), ask("v1/queues?limit=10"),
     ]);
+    if (by !== $("by").value) return;
+    $("split").textContent = $("by").selectedOptions[0].textContent;
+    $("providers-title").textContent = by === "provider" ? "Mailbox providers" : `By ${$("split").textContent}`;
+    drawIncidents(incidents);
+    drawQueues(queues);
     const total = totals[0];
     const done = total.sent + total.admin_bounced + total.suppressed + total.transferred;
     drawTiles(total, remember("", done));
@@ -208,5 +244,5 @@ async function refresh() {
 
 $("search").addEventListener("submit", search);
 $("identifier").addEventListener("search", (event) => { if ($("identifier").value === "") search(event); });
-$("range").addEventListener("change", () => history.clear());
+for (const control of ["range", "by"]) $(control).addEventListener("change", () => history.clear());
 refresh();
