@@ -36,6 +36,8 @@ __all__ = [
 BUCKET = "1 minute"
 COARSE_BUCKET = "5 minutes"
 """Buckets older than the fine horizon are merged into these."""
+OLD_BUCKET = "15 minutes"
+"""And much older ones into these: the days of every time zone begin at a multiple of it (METRICS.md rule 9)."""
 
 _ATTEMPT = "type IN ('delivery', 'deferral', 'bounce')"
 
@@ -185,11 +187,15 @@ def summed(select: str, dimensions: Sequence[str] = ROLLED) -> str:
 
 
 def compaction() -> str:
-    """SELECT of the whole rollup with one row a key, old buckets coarsened; bind the fine horizon as $horizon."""
+    """SELECT of the rollup since `$since`, one row a key; buckets before `$fine` and before `$coarse` are coarser."""
     keys = ", ".join(ROLLED)
     sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in MEASURE_NAMES)
-    bucket = f"CASE WHEN bucket < $horizon THEN time_bucket(INTERVAL '{COARSE_BUCKET}', bucket) ELSE bucket END"
-    return f"SELECT clock, {bucket} AS bucket, {keys}, {sums} FROM rollup GROUP BY ALL ORDER BY ALL"
+    bucket = (
+        f"CASE WHEN bucket < make_timestamp($coarse) THEN time_bucket(INTERVAL '{OLD_BUCKET}', bucket) "
+        f"WHEN bucket < make_timestamp($fine) THEN time_bucket(INTERVAL '{COARSE_BUCKET}', bucket) ELSE bucket END"
+    )
+    rows = "rollup WHERE bucket >= make_timestamp($since)"
+    return f"SELECT clock, {bucket} AS bucket, {keys}, {sums} FROM {rows} GROUP BY ALL ORDER BY ALL"
 
 
 def _of_recipients(recipients: str, dimensions: Sequence[str], clock: str, at: str, counted: Sequence[Measure]) -> str:

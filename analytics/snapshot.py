@@ -64,6 +64,9 @@ class Snapshot:
     senders_at: int = 0
 
 
+_EVENTS = "SELECT (SELECT count(*) FROM event) + (SELECT coalesce(sum(events), 0) FROM part)"
+
+
 def take_snapshot(store: Store, before: Snapshot | None = None) -> Snapshot:
     """Read all figures in one transaction, so that they agree with each other.
 
@@ -85,7 +88,7 @@ def take_snapshot(store: Store, before: Snapshot | None = None) -> Snapshot:
             oldest_age=oldest,
             watermarks=_watermarks(con),
             store_bytes=store.size(),
-            store_events=con.execute("SELECT count(*) FROM event").fetchall()[0][0],
+            store_events=int(con.execute(_EVENTS).fetchall()[0][0]),
             quarantined=_quarantined(con),
             unattributed=_unattributed(con),
             senders=before.senders if before and fresh else sender_windows(con, now),

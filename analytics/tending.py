@@ -24,6 +24,7 @@ from mta.events.instants import DAY, HOUR, MINUTE
 __all__ = ["Tending"]
 
 _FINE_HORIZON = 3 * DAY
+_COARSE_HORIZON = 40 * DAY
 _COMPACT_AT = 50_000
 _TEND_EVERY = MINUTE
 _EVENTS_BETWEEN = 1_000_000
@@ -32,6 +33,11 @@ _EXPIRE_EVERY = HOUR
 _SEAL_AT_LEAST = 50_000
 _SEAL_WAITS = 6 * HOUR
 """Fewer recipients than the least wait this long, so that parts are not tiny."""
+
+
+def _begin(instant: int) -> int:
+    """The hour in which an instant lies: every bucket that is kept begins and ends in one."""
+    return instant // HOUR * HOUR
 
 
 class Tending:
@@ -51,17 +57,17 @@ class Tending:
         self._sealed = sealed
         self._parts = parts
         self._settings = settings
-        self._loads = self._events = self._rollup_rows = 0
+        self._loads = self._events = self._rollup_rows = self._least_rows = 0
         self._tended_at = self._sealed_at = self._checkpointed_at = now
-        self._expired_at = 0
+        self._expired_at = self._compacted_at = 0
 
     def after_load(self, events: int, now: int) -> None:
         """What is due after a load that stored so many events."""
         self._loads += 1
         self._events += events
         if self._loads % 200 == 0:
-            self._rollup_rows = self._con.execute("SELECT count(*) FROM rollup").fetchall()[0][0]
-        if self._rollup_rows > _COMPACT_AT:
+            self._rollup_rows = self._count_rollup()
+        if self._rollup_rows - self._least_rows > _COMPACT_AT:
             self.compact(now)
         if now - self._tended_at > _TEND_EVERY or self._events >= _EVENTS_BETWEEN:
             self.tend(now)
@@ -88,16 +94,24 @@ class Tending:
         return made
 
     def compact(self, now: int) -> None:
-        """One row a key in the rollup, old ones of five minutes."""
-        horizon = (now - _FINE_HORIZON) // (5 * MINUTE) * (5 * MINUTE)
+        """One row a key in the rollup, older ones coarser: once a day all of it, else the last days."""
+        fine, coarse = (_begin(now - horizon) for horizon in (_FINE_HORIZON, _COARSE_HORIZON))
+        whole = now - self._compacted_at > DAY
+        since = 0 if whole else fine - DAY
         con = self._con
         with transaction(con):
-            select = compaction().replace("$horizon", f"make_timestamp({horizon})")
-            con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {select}")
-            con.execute("DELETE FROM rollup")
+            con.execute(
+                f"CREATE OR REPLACE TEMP TABLE compacted AS {compaction()}",
+                {"since": since, "fine": fine, "coarse": coarse},
+            )
+            con.execute("DELETE FROM rollup WHERE bucket >= make_timestamp(?)", [since])
             con.execute("INSERT INTO rollup SELECT * FROM compacted")
         con.execute("DROP TABLE compacted")
-        self._rollup_rows = 0
+        self._compacted_at = now if whole else self._compacted_at
+        self._rollup_rows = self._least_rows = self._count_rollup()
+
+    def _count_rollup(self) -> int:
+        return int(self._con.execute("SELECT count(*) FROM rollup").fetchall()[0][0])
 
     def checkpoint(self, now: int) -> None:
         """Empty the write-ahead log into the file, or try again at the next load where somebody is in the way."""

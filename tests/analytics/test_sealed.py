@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from analytics import relations
+from analytics.buckets import Step
 from analytics.care import back_up, erase, restore
 from analytics.identity import check
 from analytics.latency import latencies
@@ -309,3 +310,19 @@ def test_kill_9_at_random_instants_of_sealing_loses_nothing_and_doubles_nothing(
 @pytest.mark.soak
 def test_forty_kills_of_a_sealing_store_lose_nothing(tmp_path: Path, hasty_store_at: Callable[[Path], Store]) -> None:
     _survives_kills(tmp_path / "store.duckdb", 40, hasty_store_at)
+
+
+def test_figures_grow_coarser_with_age_and_keep_their_sums(
+    hasty_store_at: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    with hasty_store_at(tmp_path / "store.duckdb") as store:
+        store.load(batch(MAILS))
+        day = Question(by=("provider",), step=Step("1d", "Asia/Kathmandu"))
+        before, fine = ask(store, day), store.query("SELECT count(*) FROM rollup")
+        for days in (4, 50):
+            store._tending.compact(START + days * DAY)
+            assert ask(store, day) == before
+            coarse = store.query("SELECT count(*) FROM rollup")
+            assert coarse < fine
+            fine = coarse
+        assert check(store.cursor()).holds
