@@ -8,7 +8,6 @@ back: a store that is away for minutes costs disk, not records.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,12 +16,12 @@ from collector.committing import Timing
 from collector.errors import SourceError
 from collector.follower import reading
 from collector.landing import segments
+from collector.looping import ReadingLoop
 from collector.metrics import CollectorHealth
 from collector.pipeline import Pipeline
 from collector.settings import CollectorSettings
 from collector.sources.landed import LandedSegment
 from collector.store import EventStore
-from mta.events.errors import MtascopeError
 from mta.events.intake import Receipt
 
 __all__ = ["Drain"]
@@ -33,8 +32,8 @@ _PORTIONS = 8
 _POLL_S = 0.1
 
 
-class Drain:
-    """Reads the landing folders of `roads` (name and folder). `run` works in the calling thread until `stop`."""
+class Drain(ReadingLoop):
+    """Reads the landing folders of `roads` (name and folder)."""
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class Drain:
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stopping = threading.Event()
+        super().__init__()
         timing = Timing(now, monotonic, self._stopping.wait)
         self._roads = [
             _Road(
@@ -61,27 +60,6 @@ class Drain:
     def receipt(self) -> Receipt:
         """Everything committed since the start, added up."""
         return sum((road.pipeline.receipt for road in self._roads), Receipt())
-
-    def run(self) -> None:
-        """Drain until stopped, then hand over what was gathered.
-
-        Raises what the store raises if it refuses for good.
-        """
-        try:
-            while not self._stopping.is_set():
-                if not self.step():
-                    self._stopping.wait(min((_POLL_S, *(road.pipeline.due() for road in self._roads))))
-            self.flush()
-        except MtascopeError as error:
-            if not (error.temporary and self._stopping.is_set()):
-                raise
-            _log.warning("stopping while the store refuses: %s; the rest stays landed", error)
-        finally:
-            self.close()
-
-    def stop(self) -> None:
-        """Ask `run` to end soon; from any thread."""
-        self._stopping.set()
 
     def step(self) -> bool:
         """Read a share of each road; True if one has more."""
@@ -101,6 +79,9 @@ class Drain:
         """Close the segments; what was not committed is read again next time."""
         for road in self._roads:
             road.close()
+
+    def _pause_s(self) -> float:
+        return min((_POLL_S, *(road.pipeline.due() for road in self._roads)))
 
 
 class _Road:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from collector.batching import BatchLimits
 from collector.committing import Timing
 from collector.formats.stamps import zone_named
+from collector.looping import ReadingLoop
 from collector.metrics import CollectorHealth
 from collector.pipeline import Pipeline, Reading
 from collector.settings import CollectorSettings
@@ -17,7 +17,6 @@ from collector.sources.followed import FollowedFile
 from collector.sources.segment import ReadLimits
 from collector.sources.tail import Tail
 from collector.store import EventStore
-from mta.events.errors import MtascopeError
 from mta.events.intake import Receipt
 
 __all__ = ["Follower", "read_limits", "reading"]
@@ -27,11 +26,10 @@ _log = logging.getLogger(__name__)
 _PORTIONS = 32  # reads of one file, 1 MiB each at most, before the next file has its turn
 
 
-class Follower:
+class Follower(ReadingLoop):
     """Hands everything that appears in the settings' paths to the store, from where the store says it stopped.
 
-    `run` works in the calling thread until `stop` is called, from any thread or a signal handler; a new Follower goes
-    on where this one's last commit was. `health` may be read at any time.
+    A new Follower goes on where this one's last commit was. `health` may be read at any time.
     """
 
     def __init__(
@@ -42,8 +40,8 @@ class Follower:
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self._settings = settings
-        self._stopping = threading.Event()
         self._timing = Timing(now, monotonic, self._stopping.wait)
         self.health = CollectorHealth()
         self._tail = Tail(
@@ -63,27 +61,6 @@ class Follower:
     def receipt(self) -> Receipt:
         """Everything committed since the start, added up."""
         return self._pipeline.receipt
-
-    def run(self) -> None:
-        """Follow until stopped; what was gathered by then is handed over.
-
-        Raises what the store raises if it refuses for good. Whatever was not committed is read again next time.
-        """
-        try:
-            while not self._stopping.is_set():
-                if not self.step():
-                    self._pause()
-            self._pipeline.flush()
-        except MtascopeError as error:
-            if not (error.temporary and self._stopping.is_set()):
-                raise
-            _log.warning("stopping while the store refuses: %s; the rest is read again next time", error)
-        finally:
-            self.close()
-
-    def stop(self) -> None:
-        """Ask `run` to end soon."""
-        self._stopping.set()
 
     def step(self) -> bool:
         """Look once at every path and read what is new; True if there was more than one look takes."""
@@ -105,10 +82,9 @@ class Follower:
         """Close every file, as `run` does at its end; what was not committed is read again next time."""
         self._tail.close()
 
-    def _pause(self) -> None:
+    def _pause_s(self) -> float:
         """Until the next look. Looking at tens of thousands of files takes its time: a tenth of ours at most."""
-        interval = max(self._settings.poll_interval_s, 9 * self._tail.look_s)
-        self._stopping.wait(min(interval, self._pipeline.due()))
+        return min(max(self._settings.poll_interval_s, 9 * self._tail.look_s), self._pipeline.due())
 
     def _read(self, file: FollowedFile) -> bool:
         """Read a file's share of this look; True if it has more."""

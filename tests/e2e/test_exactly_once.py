@@ -189,7 +189,8 @@ def _kept(store: Store) -> list[Any]:
         store.query("SELECT * EXCLUDE loaded_at FROM event ORDER BY event_id"),
         store.query("SELECT * FROM unit ORDER BY unit_id"),
         store.query(
-            "SELECT metric, labels, round(value, 3) FROM counter WHERE metric NOT LIKE 'mtascope_collector%' ORDER BY ALL"
+            "SELECT metric, labels, round(value, 3) FROM counter "
+            "WHERE metric NOT LIKE 'mtascope_collector%' ORDER BY ALL"
         ),
     ]
 
