@@ -323,9 +323,9 @@ class RunningWorker:
             await asyncio.sleep(0.01)
         return records
 
-    async def until_type(self, kind, number=1):
+    async def until_type(self, kind, number=1, seconds=8.0):
         """Wait for that many records of a type; those records."""
-        records = await self.until(lambda found: sum(r["type"] == kind for r in found) >= number)
+        records = await self.until(lambda found: sum(r["type"] == kind for r in found) >= number, seconds)
         return [record for record in records if record["type"] == kind]
 
 
