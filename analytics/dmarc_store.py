@@ -1,7 +1,7 @@
 """Keeping DMARC, TLS and failure reports: staged as they are read, committed in one transaction with their input.
 
-What is staged waits in files, rows by the column (see `dmarc/rows.py`), so that reading a large report costs neither
-memory nor anybody's time; the store's write lock is taken only for the commit. The commit decides, over whole sets of
+What is staged waits in files (`analytics/dmarc_staging.py`), so that reading a large report costs neither memory nor
+anybody's time; the store's write lock is taken only for the commit. The commit decides, over whole sets of
 reports:
 
 1. an input that was taken in before brings nothing new; a report whose key *and* content are known is a duplicate;
@@ -12,15 +12,12 @@ reports:
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import duckdb
 
+from analytics.dmarc_staging import StagedRows
 from analytics.store import Store
 
 __all__ = ["DmarcStore"]
@@ -32,9 +29,6 @@ _OWN = frozenset({"revision", "is_current"})
 """Columns that the commit decides."""
 _COPIED = {"domain": "r.domain", "begin_at": "r.begin_at", "end_at": "r.end_at"}
 """Columns of `record` that are the report's."""
-
-_OBJECT_SIZE = 16 * 1024 * 1024
-"""Bytes of one staged line at most; DuckDB sets aside twice as much."""
 
 _RANK = (
     "CASE mail_auth WHEN 'pass' THEN 0 WHEN 'unknown' THEN 1 WHEN 'none' THEN 2 ELSE 3 END, "
@@ -84,61 +78,75 @@ class DmarcStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._con = store.cursor()
-        self._folder = _staging_folder(store.path.parent)
-        self._files: dict[str, BinaryIO] = {}
-        self._columns = {table: _columns(self._con, table) for table in (*_TEMPORARY, *_DETAILS)}
+        self._staged = StagedRows(
+            store.path.parent, {table: _columns(self._con, table) for table in (*_TEMPORARY, *_DETAILS)}
+        )
+        with store.alone():
+            self._drop_strays()
 
     def stage(self, table: str, columns: bytes, first_id: int) -> None:
         """Rows to be stored at the next commit: a JSON object with a list for each column."""
-        file = self._files.get(table)
-        if file is None:
-            file = self._files[table] = (self._folder / f"{table}.ndjson").open("wb")
-        file.write(b'{"first_id":%d,%b\n' % (first_id, columns[1:]))
+        self._staged.add(table, columns, first_id)
 
     def commit_reports(self) -> dict[str, int]:
         """Store what is staged, all or nothing; what was counted, after the commit."""
-        con = self._con
         try:
-            for file in self._files.values():
-                file.flush()
+            self._staged.flush()
             with self._store.alone():
-                con.begin()
                 try:
-                    counts = self._apply()
-                    con.commit()
+                    self._judge()
+                    self._store_slices()
+                    with self._transaction():
+                        return self._apply()
                 except BaseException:
-                    with suppress(duckdb.TransactionException):
-                        con.rollback()
+                    with suppress(duckdb.Error):
+                        self._drop_strays()
                     raise
         finally:
-            self._clear()
-        return counts
+            self._staged.clear()
 
     def close(self) -> None:
         """Give the connection back; what is staged and not committed is forgotten."""
-        self._clear()
+        self._staged.close()
         self._con.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _clear(self) -> None:
-        for file in self._files.values():
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-        self._files.clear()
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._con.begin()
+        try:
+            yield
+            self._con.commit()
+        except BaseException:
+            with suppress(duckdb.TransactionException):
+                self._con.rollback()
+            raise
 
-    def _apply(self) -> dict[str, int]:
+    def _judge(self) -> None:
+        """Make temporary tables of what is new; nothing is stored yet."""
         con = self._con
         for table in _TEMPORARY:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE staged_{table} AS {self._staged(table)}")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE staged_{table} AS {self._staged.select(table)}")
         con.execute(_NEW_INPUTS)
         con.execute(
             "CREATE OR REPLACE TEMP TABLE new_quarantine AS SELECT * FROM staged_quarantine "
             "WHERE (input_hash, source) IN (SELECT input_hash, source FROM new_input)"
         )
         con.execute(_FRESH)
+
+    def _store_slices(self) -> None:
+        """Of tables with much staged, all slices but the last, each in a transaction of its own, to bound memory.
+
+        Until their report is stored they are strays, which no question sees and which the next user removes.
+        """
         for table in _DETAILS:
-            if table in self._files:
-                self._insert_details(table)
+            for select in self._staged.selects(table)[:-1]:
+                self._insert_details(table, select)
+
+    def _apply(self) -> dict[str, int]:
+        con = self._con
+        for table in _DETAILS:
+            for select in self._staged.selects(table)[-1:]:
+                self._insert_details(table, select)
         con.execute(
             "INSERT INTO dmarc.report BY NAME SELECT *, 0 AS revision, true AS is_current FROM staged_report "
             "WHERE report_id IN (SELECT report_id FROM fresh)"
@@ -149,26 +157,18 @@ class DmarcStore:
         con.execute(_COUNTERS)
         return self._counts()
 
-    def _insert_details(self, table: str) -> None:
+    def _insert_details(self, table: str, select: str) -> None:
         copied = "".join(f", {value} AS {name}" for name, value in _COPIED.items()) if table == "record" else ""
         self._con.execute(
-            f"INSERT INTO dmarc.{table} BY NAME SELECT s.*{copied} FROM ({self._staged(table)}) s "
+            f"INSERT INTO dmarc.{table} BY NAME SELECT s.*{copied} FROM ({select}) s "
             "JOIN staged_report r USING (report_id) WHERE report_id IN (SELECT report_id FROM fresh)"
         )
 
-    def _staged(self, table: str) -> str:
-        """A SELECT of the staged rows. Ids are staged from 0; the highest that is stored is added."""
-        columns = self._columns[table]
-        if table not in self._files:
-            nothing = ", ".join(f"NULL::{sql_type} AS {name}" for name, sql_type in columns.items())
-            return f"SELECT {nothing} LIMIT 0"
-        types = ", ".join(f"{name}: '{_carried(sql_type)}[]'" for name, sql_type in columns.items())
-        values = ", ".join(_value(name, sql_type) for name, sql_type in columns.items())
-        path = self._files[table].name.replace("'", "''")
-        return (
-            f"SELECT {values} FROM read_json('{path}', format = 'newline_delimited', "
-            f"maximum_object_size = {_OBJECT_SIZE}, columns = {{first_id: 'BIGINT', {types}}})"
-        )
+    def _drop_strays(self) -> None:
+        """Details without their report: a commit was killed between its slices and its end."""
+        [(highest,)] = self._con.execute("SELECT coalesce(max(report_id), 0) FROM dmarc.report").fetchall()
+        for table in _DETAILS:
+            self._con.execute(f"DELETE FROM dmarc.{table} WHERE report_id > ?", [highest])
 
     def _counts(self) -> dict[str, int]:
         row = self._con.execute(
@@ -191,24 +191,3 @@ def _columns(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
         [table],
     ).fetchall()
     return {name: sql_type for name, sql_type in rows if name not in left_out}
-
-
-def _carried(sql_type: str) -> str:
-    return "VARCHAR" if sql_type == "BLOB" else sql_type
-
-
-def _value(name: str, sql_type: str) -> str:
-    if name == "report_id":
-        return "(SELECT coalesce(max(report_id), 0) + 1 FROM dmarc.report) + first_id + unnest(report_id) AS report_id"
-    return f"from_base64(unnest({name})) AS {name}" if sql_type == "BLOB" else f"unnest({name}) AS {name}"
-
-
-def _staging_folder(beside: Path) -> Path:
-    """A folder for this user's files. The store has one owner, so what other processes left there is nobody's."""
-    root = beside / "staging"
-    root.mkdir(mode=0o700, exist_ok=True)
-    mine = f"{os.getpid()}-"
-    for left in root.iterdir():
-        if not left.name.startswith(mine):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=mine, dir=root))

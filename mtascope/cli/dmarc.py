@@ -25,7 +25,7 @@ from mta.events.instants import format_instant, parse_instant
 from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.questions import answer, order
-from mtascope.settings import load_settings
+from mtascope.settings import Settings, load_settings
 
 __all__ = ["command", "reading_fields", "record_fields"]
 
@@ -102,7 +102,7 @@ def ingest(
     imap = None if url is None else imap_settings(url, password_file)
     shown = _progress if sys.stderr.isatty() else None
     answered: dict[str, Any] = order(
-        settings,
+        _lean(settings),
         "/v1/dmarc/ingest",
         {"paths": wanted, "imap": None if imap is None else imap.model_dump(mode="json")},
         lambda store: ingest_reports(store, settings, wanted, shown, imap),
@@ -175,6 +175,13 @@ def posture(
         for finding in found["findings"]:
             click.echo(printable(f"{finding['level']:<8} {finding['subject']:<8} {finding['text']}"))
     return Exit.REFUSED if found["worst"] == Level.PROBLEM else Exit.DONE
+
+
+def _lean(settings: Settings) -> Settings:
+    """With a store that gives back what it has written, for a command that only writes."""
+    return settings.model_copy(
+        update={"store": settings.store.model_copy(update={"threads": 1, "checkpoint_megabytes": 16})}
+    )
 
 
 def imap_settings(url: str, password_file: str | None) -> ImapSettings:

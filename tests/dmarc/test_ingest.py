@@ -121,6 +121,25 @@ def test_records_of_a_report_that_turns_out_hostile_are_not_stored(ingest, store
     assert store.query("SELECT count(*) FROM dmarc.record") == [(1,)]
 
 
+def test_a_large_report_is_stored_in_slices_and_whole(ingest, store, report, record):
+    rows = [record(ip=f"198.51.{number >> 8 & 255}.{number & 255}", count=1) for number in range(20_000)]
+    assert ingest(report(rows), report(rows)).duplicates == 1
+    assert store.query("SELECT count(*), sum(messages), count(DISTINCT ordinal) FROM dmarc.record") == [
+        (20_000, 20_000, 20_000)
+    ]
+    assert store.query("SELECT count(*) FROM dmarc.auth") == [(40_000,)]
+
+
+def test_slices_of_a_commit_that_was_killed_belong_to_no_later_report(ingest, store, report, record):
+    ingest(report())
+    with store.writing() as con:
+        con.execute(
+            "INSERT INTO dmarc.record BY NAME SELECT * REPLACE (2 AS report_id, 999 AS messages) FROM dmarc.record"
+        )
+    ingest(report([record(count=5)], report_id="r2"))
+    assert store.query("SELECT report_id, messages FROM dmarc.record ORDER BY 1") == [(1, 1), (2, 5)]
+
+
 def test_reports_about_the_domains_of_others_are_refused(ingest, report):
     receipt = ingest(report(domain="sub.ours.example"), report(domain="theirs.example"), domains=("ours.example",))
     assert (receipt.reports, receipt.quarantined) == (1, 1)
