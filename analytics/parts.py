@@ -171,6 +171,21 @@ class Parts:
 
         return _OPTIONAL.sub(fill, sql)
 
+    def small_ones(self, con: duckdb.DuckDBPyConnection, many: int, most: int) -> list[str]:
+        """Small parts of one day that had better be one: `many` of them, of together at most `most` rows.
+
+        Two are enough for a day that lies well back, where no more are to come.
+        """
+        rows = con.execute(
+            "WITH small AS (SELECT name, left(name, 10) AS day, sum(rows) OVER (PARTITION BY left(name, 10) "
+            "ORDER BY rows, name) AS upto FROM part WHERE damage IS NULL AND 2 * rows < $most) "
+            "SELECT list(name ORDER BY upto) FROM small WHERE upto <= $most GROUP BY day "
+            "HAVING count(*) >= CASE WHEN day < (SELECT max(left(name, 10)) FROM part) THEN 2 ELSE $many END "
+            "ORDER BY day LIMIT 1",
+            {"many": many, "most": most},
+        ).fetchall()
+        return list(rows[0][0]) if rows else []
+
     def sealed_to(self, con: duckdb.DuckDBPyConnection) -> int | None:
         """The newest instant that any sealed row knows of; None where nothing is sealed."""
         newest: int | None = con.execute("SELECT epoch_us(max(last_moment)) FROM part").fetchall()[0][0]

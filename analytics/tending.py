@@ -31,6 +31,8 @@ _EVENTS_BETWEEN = 1_000_000
 """A load of history is tended by what it brought, not by the clock."""
 _EXPIRE_EVERY = HOUR
 _SEAL_AT_LEAST = 50_000
+_MERGE_FROM = 8
+"""So many small parts of a day become one."""
 _SEAL_WAITS = 6 * HOUR
 """Fewer recipients than the least wait this long, so that parts are not tiny."""
 
@@ -83,6 +85,9 @@ class Tending:
         made = []
         while (part := self._seal(now, least)) is not None:
             made.append(part)
+        if small := self._parts.small_ones(self._con, _MERGE_FROM, self._settings.seal_recipients):
+            with transaction(self._con):
+                self._parts.rewrite(self._con, small, "*", now)
         if now - self._expired_at > _EXPIRE_EVERY or least == 1:
             with transaction(self._con):
                 expired = expire(self._con, self._parts, self._settings, now)

@@ -73,10 +73,14 @@ def store_at() -> Callable[[Path], Store]:
 
 
 @pytest.fixture(scope="session")
-def hasty_store_at() -> Callable[[Path], Store]:
+def hasty_store_at() -> Callable[..., Store]:
     """A store that seals, when told to tend, whatever has ended, a few recipients at a time."""
-    settings = StoreSettings(seal_after_hours=0, seal_recipients=7, queue_lifetime_days=0.02)
-    return lambda path: make_store(path, lambda: START + 30 * 86_400_000_000, settings)
+
+    def open_hasty(path: Path, recipients: int = 7) -> Store:
+        settings = StoreSettings(seal_after_hours=0, seal_recipients=recipients, queue_lifetime_days=0.02)
+        return make_store(path, lambda: START + 30 * 86_400_000_000, settings)
+
+    return open_hasty
 
 
 @pytest.fixture

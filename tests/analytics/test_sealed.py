@@ -326,3 +326,20 @@ def test_figures_grow_coarser_with_age_and_keep_their_sums(
             assert coarse < fine
             fine = coarse
         assert check(store.cursor()).holds
+
+
+def test_many_small_parts_of_a_day_become_one_and_answer_the_same(
+    hasty_store_at: Callable[..., Store], tmp_path: Path
+) -> None:
+    with hasty_store_at(tmp_path / "store.duckdb", recipients=200) as store:
+        for number in range(20):
+            store.load(batch(mail(number)))
+            store.tend(thoroughly=True)
+        assert 0 < len(store.part_files()) < 12
+        assert store.query("SELECT sum(recipients) FROM part") == [(19,)]
+        assert ask(store, Question(by=("tenant",)))[0].counts["injected"] == 20
+        assert len(trace(store, "user7@gmail.com")[0].events) == 3
+        assert store.verify() == []
+        assert check(store.cursor()).holds
+        store.tend()
+        assert {file.name for file in store.parts.files()} == {file.name for file in store.part_files()}
