@@ -41,7 +41,7 @@ def read(file):
 measure(read)
 """
 _STORED = """
-from mtascope.dmarc_reports import ingest_reports
+from mtascope.report_ingest import ingest_reports
 from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 settings = load_settings(None, sys.argv[2])

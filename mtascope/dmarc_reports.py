@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain, islice
 from typing import Any
 
 from analytics.dmarc_questions import (
@@ -20,61 +16,26 @@ from analytics.dmarc_questions import (
     source_traffic,
     weeks,
 )
-from analytics.dmarc_store import DmarcStore
 from analytics.store import Store
 from dmarc.advisor import Coverage, Week, advise, changes
-from dmarc.ingest import ReportIngest, ingest_files
 from dmarc.lookups import look_up
-from dmarc.mailbox.folder import find_files
 from dmarc.networks import NetworkNames
 from dmarc.own_failures import OwnDay, failing_streams
 from dmarc.posture import inspect, worst_first
-from dmarc.reader_process import ingest_paths
 from dmarc.senders import OwnAddress, Sender, SenderKind, ServiceMap, SourceTraffic, identify
-from dmarc.settings import DmarcSettings, ImapSettings
+from dmarc.settings import DmarcSettings
 from mta.events.address import canonical_domain
 from mta.events.instants import DAY, format_instant
 from mtascope.dns import fetch_policy, resolver_of
-from mtascope.keys import load_keyring
-from mtascope.report_mailboxes import empty_once
 from mtascope.settings import Settings
 
-_FEW = 100
-"""Files that are read here; more are worth processes of their own."""
-_MOST_READERS = 4
-
-__all__ = ["advice_answer", "identified", "ingest_reports", "posture_answer", "traffic_of"]
+__all__ = ["advice_answer", "identified", "posture_answer", "traffic_of"]
 
 _SELECTORS_SEEN = 30 * DAY
 _MOST_FAILURES = 50
 _MOST_LOOKED_UP = 100
 """Addresses, the largest senders first, whose names are asked for."""
 _UNNAMED = frozenset({SenderKind.UNKNOWN, SenderKind.SUSPICIOUS, SenderKind.FORWARDER})
-
-
-def ingest_reports(
-    store: Store,
-    settings: Settings,
-    paths: Sequence[str],
-    progress: Callable[[str, int], None] | None = None,
-    imap: ImapSettings | None = None,
-) -> dict[str, Any]:
-    """Store the reports under `paths` and those that wait in a mailbox; what `mtascope dmarc ingest --json` prints."""
-    began = time.monotonic()
-    tell = progress or (lambda *_: None)
-    with closing(DmarcStore(store)) as reports:
-        ingest = ReportIngest(reports, load_keyring(settings.folder.keys), store.clock, settings.dmarc)
-        files = chain.from_iterable(map(find_files, paths))
-        first = list(islice(files, _FEW))
-        if len(first) < _FEW:
-            ingest_files(first, ingest, tell)
-        else:
-            names = (file.name for file in chain(first, files))
-            for done in ingest_paths(names, ingest, min(os.cpu_count() or 1, _MOST_READERS)):
-                tell("", done)
-        if imap is not None:
-            empty_once(imap, ingest, settings.dmarc, store.clock)
-    return asdict(ingest.receipt) | {"seconds": round(time.monotonic() - began, 3)}
 
 
 def advice_answer(

@@ -52,8 +52,9 @@ from mtascope import __version__
 from mtascope.client import ask_socket
 from mtascope.console import hand_out
 from mtascope.dmarc_figures import report_values
-from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
+from mtascope.dmarc_reports import advice_answer, posture_answer
 from mtascope.opened_store import open_store
+from mtascope.report_ingest import ingest_reports
 from mtascope.report_mailboxes import ReportMailboxes, https_folder
 from mtascope.resources import bounce_groups, provider_map, taxonomy
 from mtascope.settings import Settings
@@ -270,6 +271,7 @@ class Owner:
                 "roads": {road: self._road(road) for road in self._roads.addresses},
             },
             "mailboxes": self._mailboxes.status(),
+            "incidents": self._watching.status(),
             "mta": self._workers.status(),
         }
 

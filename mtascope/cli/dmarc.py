@@ -16,13 +16,11 @@ import click
 from pydantic import ValidationError
 
 from dmarc.mailbox.folder import SourceFile, chunks_of, find_files
-from dmarc.posture import Level
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
 from dmarc.settings import ImapSettings
 from dmarc.values import printable
 from mta.events.instants import format_instant, parse_instant
-from mtascope.dmarc_reports import advice_answer, ingest_reports, posture_answer
 from mtascope.output import Exit, data_option, emit, json_option, say
 from mtascope.questions import answer, order
 from mtascope.settings import Settings, load_settings
@@ -92,6 +90,8 @@ def ingest(
 
     Example: mtascope dmarc ingest --maildir ~/Maildir
     """
+    from mtascope.report_ingest import ingest_reports
+
     settings = load_settings(config, data_dir)
     wanted = [str(Path(path).resolve()) for path in (*paths, *maildirs)]
     if not wanted and url is None:
@@ -131,6 +131,8 @@ def advise(
 
     Example: mtascope dmarc advise example.com
     """
+    from mtascope.dmarc_reports import advice_answer
+
     settings = load_settings(config, data_dir)
     end = None if until is None else _instant(until)
     advice: dict[str, Any] = answer(
@@ -162,6 +164,9 @@ def posture(
 
     Example: mtascope dmarc posture example.com --selector s1
     """
+    from dmarc.posture import Level
+    from mtascope.dmarc_reports import posture_answer
+
     settings = load_settings(config, data_dir)
     found: dict[str, Any] = answer(
         settings,
