@@ -42,6 +42,7 @@ _LOCAL_TYPES = frozenset(
 _DIRECTIONS: dict[str | None, Direction] = {direction.value: direction for direction in Direction}
 _MESSAGE_ID_KEYS = ("message_id", "message-id", "Message-ID")
 _MESSAGE_ID_HEADER = re.compile(r"^message-id:[ \t]*(?:\r?\n[ \t]+)?([^\s>]{1,998}>?)", re.IGNORECASE | re.MULTILINE)
+_DKIM_DOMAIN = re.compile(r"(?:^|;)[ \t\r\n]*d[ \t]*=[ \t\r\n]*([A-Za-z0-9._-]{1,255})")
 _SUCCESSOR = re.compile(r"\bnew id is ([0-9A-Za-z-]{1,64})")
 _UNIT = re.compile(r"[0-9a-f]{16}")
 _HEADER_BLOCK = 65_536  # characters of a returned message in which its Message-ID is looked for
@@ -111,6 +112,7 @@ def parse_record(record: dict[str, Any], node: str = "") -> Outcome:
         pool=text(record, "egress_pool") or (_meta_text(meta, "pool") if ours else None),
         tenant=tenant or _meta_text(meta, "tenant"),
         campaign=campaign or _meta_text(meta, "campaign"),
+        dkim_domain=_dkim_domain(record, meta),
         tls_version=text(record, "tls_protocol_version") or None,
         bounce_class="suppressed" if ours and _meta_text(meta, "mtascope_suppressed") else None,
     )
@@ -301,6 +303,16 @@ def _message_id(record: dict[str, Any], meta: dict[str, Any]) -> str | None:
     for key in _MESSAGE_ID_KEYS if meta else ():
         if found := _bare_id(_meta_text(meta, key)):
             return found
+    return None
+
+
+def _dkim_domain(record: dict[str, Any], meta: dict[str, Any]) -> str | None:
+    """Who signed: what the meta data says, else the first logged signature. No default log holds either."""
+    if named := _meta_text(meta, "dkim_domain"):
+        return named.lower()
+    for name, value in mapping(record, "headers").items():
+        if name.lower() == "dkim-signature" and (found := _DKIM_DOMAIN.search(first_text(value, "headers") or "")):
+            return found[1].lower()
     return None
 
 

@@ -108,7 +108,11 @@ def _own_text(meta: int) -> str:
     return f"CASE WHEN meta_types[{meta}] = 'VARCHAR' THEN nullif(metas[{meta}], '') END"
 
 
-_META = "['$.tenant', '$.campaign', '$.pool', '$.mtascope_direction', '$.mtascope_seq', '$.mtascope_suppressed']"
+_META = (
+    "['$.tenant', '$.campaign', '$.pool', '$.mtascope_direction', '$.mtascope_seq', '$.mtascope_suppressed', "
+    "'$.dkim_domain']"
+)
+_SIGNER = "'(?:^|;)[ \\t\\r\\n]*d[ \\t]*=[ \\t\\r\\n]*([A-Za-z0-9._-]{1,255})'"
 _STATUS = "'$.enhanced_code', '$.enhanced_code.class', '$.enhanced_code.subject', '$.enhanced_code.detail'"
 _SAID = f"['$.content', '$.command', '$.code', {_STATUS}]"
 _IDS = """['$."Message-ID"', '$."Message-Id"', '$."message-id"']"""
@@ -122,7 +126,9 @@ _LOOKED_INTO = f"""
            json_extract_string(source_address, '$.address') AS source_written,
            json_type(source_address, '$.address') AS source_type,
            json_extract_string(meta, {_META}) AS metas, json_type(meta, {_META}) AS meta_types,
-           json_extract_string(headers, {_IDS}) AS ids, lower(headers::VARCHAR) AS all_headers
+           json_extract_string(headers, {_IDS}) AS ids, lower(headers::VARCHAR) AS all_headers,
+           json_extract_string(headers, '$."DKIM-Signature"') AS signature,
+           json_type(headers, '$."DKIM-Signature"') AS signature_type
     FROM {{relation}}
 """
 
@@ -150,6 +156,11 @@ _ONE_ID = (
     f"AND NOT regexp_full_match(written_id, {_NO_STRING}) "
     "ELSE NOT coalesce(regexp_matches(lower(meta::VARCHAR), 'message[_-]id'), false) END"
 )
+# Several signatures, or one under a name in other letters: the other reader takes the first.
+_ONE_SIGNATURE = (
+    "CASE WHEN contains(all_headers, 'dkim-signature') THEN split_part(all_headers, 'dkim-signature', 3) = '' "
+    "AND coalesce(signature_type = 'VARCHAR', false) ELSE true END"
+)
 _PLAIN = " AND ".join(
     (
         f"kind IN ({', '.join(repr(kind) for kind in _TYPES)})",
@@ -174,6 +185,7 @@ _PLAIN = " AND ".join(
         _is_canonical("peer_ip"), _is_canonical("source_ip"),
         "meta_types[6] IS NULL",
         _ONE_ID,
+        _ONE_SIGNATURE,
     )
 )  # fmt: skip
 
@@ -201,6 +213,7 @@ def _events(relation: str) -> str:
            coalesce(nullif(substring(scope, strpos(scope, ':') + 1), ''), {_own_text(1)}) AS tenant,
            coalesce(CASE WHEN contains(scope, ':') THEN nullif(split_part(scope, ':', 1), '') END, {_own_text(2)})
                AS campaign,
+           lower(coalesce({_own_text(7)}, nullif(regexp_extract(signature, {_SIGNER}, 1), ''))) AS dkim_domain,
            nullif(tls_protocol_version, '') AS tls_version
     FROM worked_out
     """

@@ -63,7 +63,7 @@ RECORD: dict[str, Any] = {
 }
 PLAIN: Sequence[dict[str, Any]] = (
     RECORD,
-    RECORD | {"type": "Reception", "source_address": None, "delivery_protocol": None, "egress_pool": None},
+    RECORD | {"type": "Reception", "source_address": None, "headers": {"DKIM-Signature": "v=1;\r\n\td=A.Example; s=k"}},
     RECORD | {"type": "TransientFailure", "num_attempts": 3, "peer_address": {"name": "mx.", "addr": "192.0.2.1:25"}},
     RECORD | {"type": "Bounce", "headers": {}, "meta": {}, "queue": "mailbox.example"},
     RECORD | {"type": "Expiration", "event_time": None, "created_time": None, "peer_address": None},
@@ -80,7 +80,7 @@ TEXTS = (
     "4.2.2 mailbox full", "5.1.1", "MAIL FROM:<a@b>\r\n", "rcpt\tto", "1.2.3.4", "1.2.3.400", "[::1]:25", "::1",
     "1:0::2", "fe80::1:0:0:2", "1:2:3:4:5:6:7:8", "1::3:4:5:6:7:8", "1:0:0:4:5:6:7:8", "::ffff:1.2.3.4", "a.log_hook",
     "a@b.kumomta.internal", "LogRecord", "Rejection", "OOB", "Feedback", "AdminBounce", "XferOut", ":@x.example",
-    "KumoMTA internal: x", "a:b:c@x.example", "<4711@x>", "\u0000", "1:2:3:4:5:6:7::",
+    "KumoMTA internal: x", "v=1; d=News.Example; s=k", "a:b:c@x.example", "<4711@x>", "\u0000", "1:2:3:4:5:6:7::",
 )  # fmt: skip
 VALUES = (
     ABSENT, None, True, 0, 1, -1, 999, 1000, 65_536, 2**31, 2**62, 2**63, 2**64, 1.5, 1e300, [], {}, ["a@b.example"],
@@ -88,8 +88,11 @@ VALUES = (
 )  # fmt: skip
 NESTED = [(key, inner) for key, value in RECORD.items() if isinstance(value, dict) for inner in value]
 NESTED += [("response", "enhanced_code", inner) for inner in ("class", "subject", "detail")]
-NESTED += [("meta", key) for key in ("message_id", "mtascope_seq", "mtascope_suppressed", "mtascope_direction", "pool")]
-NESTED += [("headers", key) for key in ("message-id", "Message-Id", "MESSAGE-ID", "X-Message-ID")]
+NESTED += [
+    ("meta", key)
+    for key in ("message_id", "mtascope_seq", "mtascope_suppressed", "mtascope_direction", "pool", "dkim_domain")
+]
+NESTED += [("headers", key) for key in ("message-id", "Message-Id", "MESSAGE-ID", "X-Message-ID", "DKIM-Signature")]
 PLACES = [*((key,) for key in RECORD), *NESTED]
 NOT_RECORDS = (b"", b" ", b"{", b"{}", b"[1]", b"a template's line", b'{"type": 5}', b"\xff\xfe", b'{"a":"\xff"}')
 

@@ -362,3 +362,26 @@ def test_a_record_cut_anywhere_is_refused_or_blank(name):
     line = json.dumps(GOLDEN[name]["record"]).encode()
     for cut in range(1, len(line)):
         assert isinstance(outcome(line[:cut]), ParseError)
+
+
+@pytest.mark.parametrize(
+    ("told", "domain"),
+    [
+        ({"meta": {"dkim_domain": "News.Example"}}, "news.example"),
+        ({"headers": {"DKIM-Signature": "v=1; c=relaxed;\r\n\td=News.example; s=k; b=d=no.example"}}, "news.example"),
+        ({"headers": {"dkim-signature": ["d=first.example; s=k", "d=second.example"]}}, "first.example"),
+        ({"headers": {"DKIM-Signature": "no signature"}}, None),
+        ({}, None),
+    ],
+)
+def test_who_signed_is_read_from_meta_data_or_the_logged_signature(told: dict[str, Any], domain: str | None) -> None:
+    record = {
+        "type": "Delivery",
+        "id": "x",
+        "nodeid": "n",
+        "recipient": "u@gmail.com",
+        "timestamp": 1_780_000_000,
+        **told,
+    }
+    [event] = parse_line(orjson.dumps(record))  # type: ignore[misc]
+    assert event.dkim_domain == domain
