@@ -146,7 +146,8 @@ def _graph(panel: dict[str, Any], answers: list[list[Series]]) -> str:
         lines.append((floor if stacked else [0.0] * len(times), top))
         floor = top if stacked else floor
     known = [value for _, top in lines for value in top if not math.isnan(value)] or [0.0]
-    highest, lowest = max(*known, 1e-9, 0.0), min(*known, 0.0)
+    highest, lowest = max(*known, 0.0), min(*known, 0.0)
+    highest = highest if highest > lowest else lowest + 1
     x = [_along(moment, times[0], times[-1], 44, width) for moment in times]
 
     def y(value: float) -> float:
