@@ -19,6 +19,7 @@ __all__ = ["MOST_LOOKUPS", "MOST_VOID", "SpfFault", "SpfQuestion", "Term", "chec
 
 MOST_LOOKUPS = 10
 MOST_VOID = 2
+_MOST_TERMS = 200
 _MOST_HOSTS = 10
 """MX or PTR names that are followed (section 4.6.4)."""
 _TERM = re.compile(
@@ -90,8 +91,11 @@ def spf_records(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 def read_spf(text: str) -> tuple[Term, ...]:
     """The terms of a record. Raises SpfFault for what is no SPF."""
+    words = text.split()[1:]
+    if len(words) > _MOST_TERMS:
+        raise SpfFault(f"more than {_MOST_TERMS} terms")
     terms = []
-    for word in text.split()[1:]:
+    for word in words:
         found = _TERM.fullmatch(word)
         if found is None:
             raise SpfFault(f"{word[:60]!r} is no term of SPF")
