@@ -14,7 +14,7 @@ import duckdb
 
 from analytics.lifecycle import OUTCOME, OUTCOMES
 
-__all__ = ["Identity", "broken_at_load", "check"]
+__all__ = ["Identity", "broken_at_load", "check", "unaccounted"]
 
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in ("injected", *OUTCOMES))
 
@@ -62,6 +62,21 @@ def check(con: duckdb.DuckDBPyConnection) -> Identity:
     return Identity(
         dict(zip(("injected", *OUTCOMES), figures, strict=True)), {"injected": sum(counted.values()), **recipients}
     )
+
+
+def unaccounted(con: duckdb.DuckDBPyConnection, before: int) -> int:
+    """Recipients without an outcome that were silent since `before`, or were sealed so.
+
+    They stay counted among those in flight, for the identity; this says how many of them nobody should wait for.
+    """
+    rows = con.execute(
+        "SELECT (SELECT count(*) FROM unit WHERE terminal IS NULL AND successor IS NULL "
+        "AND last_event_at < make_timestamp($before)) "
+        "+ (SELECT coalesce(sum(recipients), 0) FROM part_outcome WHERE outcome = 'in_flight' AND name <> 'gone') "
+        "+ (SELECT coalesce(sum(n), 0) FROM correction WHERE successor IS NULL AND terminal_outcome IS NULL)",
+        {"before": before},
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def broken_at_load(con: duckdb.DuckDBPyConnection) -> int:

@@ -78,6 +78,11 @@ METRICS: tuple[Metric, ...] = (
         "Recipients by which the counting identity fails; anything but 0 is an incident.",
     ),
     Metric(
+        "mtascope_unaccounted_recipients",
+        "gauge",
+        "Recipients without an outcome of whom nothing was heard for longer than a queue keeps mail.",
+    ),
+    Metric(
         "mtascope_in_flight_recipients",
         "gauge",
         "Recipients without an outcome yet; deferred ones have failed at least one attempt.",

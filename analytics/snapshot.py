@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from analytics import counters
-from analytics.identity import Identity, check
+from analytics.identity import Identity, check, unaccounted
 from analytics.lifecycle import INJECTED_AT
 from analytics.metrics import WINDOWS
 from analytics.senders import SenderKey, sender_windows
@@ -48,6 +48,8 @@ class Snapshot:
     taken_at: int
     counters: Mapping[str, Mapping[tuple[str, ...], float]]
     identity: Identity
+    unaccounted: int
+    """Recipients that wait for longer than any queue keeps mail: in no gauge of what is in flight."""
     window_recipients: Mapping[WindowKey, int]
     window_attempts: Mapping[WindowKey, int]
     in_flight: Mapping[tuple[str, str], int]
@@ -77,11 +79,12 @@ def take_snapshot(store: Store, before: Snapshot | None = None) -> Snapshot:
     con = store.cursor()
     try:
         con.begin()
-        in_flight, oldest = _in_flight(con, now)
+        in_flight, oldest = _in_flight(con, now, now - store.queue_lifetime)
         return Snapshot(
             taken_at=now,
             counters=counters.read(con),
             identity=check(con),
+            unaccounted=unaccounted(con, now - store.queue_lifetime),
             window_recipients=_windows(con, now, _RECIPIENT_MEASURES),
             window_attempts=_windows(con, now, _ATTEMPT_MEASURES),
             in_flight=in_flight,
@@ -117,12 +120,16 @@ def _windows(con: duckdb.DuckDBPyConnection, now: int, measures: Mapping[str, st
     return found
 
 
-def _in_flight(con: duckdb.DuckDBPyConnection, now: int) -> tuple[dict[tuple[str, str], int], dict[str, float]]:
+def _in_flight(
+    con: duckdb.DuckDBPyConnection, now: int, heard_since: int
+) -> tuple[dict[tuple[str, str], int], dict[str, float]]:
+    """What is in flight by provider and state, of what was heard of at all lately, and the oldest of it."""
     rows = con.execute(
         f"SELECT {_LABEL}, CASE WHEN coalesce(deferrals, 0) + coalesce(local_attempts, 0) > 0 THEN 'deferred' "
         f"ELSE 'fresh' END AS state, count(*), epoch_us(min({INJECTED_AT})) "
         "FROM unit LEFT JOIN provider_label ON provider_label.provider = unit.provider.name "
-        "WHERE terminal IS NULL GROUP BY 1, 2"
+        "WHERE terminal IS NULL AND last_event_at >= make_timestamp(?) GROUP BY 1, 2",
+        [heard_since],
     ).fetchall()
     counts: dict[tuple[str, str], int] = {}
     oldest: dict[str, float] = {}

@@ -137,8 +137,9 @@ class Tending:
     def _seal(self, now: int, least: int) -> Part | None:
         horizons = self.horizons(now)
         [(due,)] = self._con.execute(
-            "SELECT count(*) FROM unit WHERE terminal IS NOT NULL AND last_event_at < make_timestamp(?)",
-            [horizons.finished],
+            "SELECT count(*) FROM unit WHERE last_event_at < "
+            "CASE WHEN terminal IS NULL THEN make_timestamp(?) ELSE make_timestamp(?) END",
+            [horizons.silent, horizons.finished],
         ).fetchall()
         if due < least:
             return None

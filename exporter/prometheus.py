@@ -207,6 +207,7 @@ def _of_snapshot(snapshot: Snapshot) -> Iterator[Family]:
         ("mtascope_window_attempts", snapshot.window_attempts),
         ("mtascope_recipients", {(name,): snapshot.identity.recipients[name] for name in ("injected", *OUTCOMES)}),
         ("mtascope_identity_broken_recipients", {(): snapshot.identity.broken}),
+        ("mtascope_unaccounted_recipients", {(): snapshot.unaccounted}),
         ("mtascope_in_flight_recipients", snapshot.in_flight),
         ("mtascope_queue_oldest_age_seconds", {(label,): age for label, age in snapshot.oldest_age.items()}),
         ("mtascope_watermark_timestamp_seconds", {(node,): at for node, (at, _) in snapshot.watermarks.items()}),

@@ -21,6 +21,7 @@ from analytics.identity import check
 from analytics.latency import latencies
 from analytics.rates import Question, ask
 from analytics.reasons import top_reasons
+from analytics.snapshot import take_snapshot
 from analytics.store import Store
 from analytics.trace import trace
 from mta.events.event import Event, EventType
@@ -343,3 +344,21 @@ def test_many_small_parts_of_a_day_become_one_and_answer_the_same(
         assert check(store.cursor()).holds
         store.tend()
         assert {file.name for file in store.parts.files()} == {file.name for file in store.part_files()}
+
+
+def test_mail_that_was_silent_for_longer_than_a_queue_keeps_it_is_unaccounted_and_not_in_flight(
+    hasty_store_at: Callable[..., Store], tmp_path: Path
+) -> None:
+    with hasty_store_at(tmp_path / "store.duckdb") as store:
+        store.load(batch([*mail(0)[:2], *mail(300)[:2]]))
+        store.clock = lambda: START + 301 * MINUTE
+        for _ in range(2):
+            snapshot = take_snapshot(store)
+            assert (snapshot.unaccounted, sum(snapshot.in_flight.values())) == (1, 1)
+            assert snapshot.identity.holds
+            assert snapshot.store_events == 4
+            store.tend(thoroughly=True)
+        assert store.query("SELECT count(*) FROM unit") == [(1,)]
+        store.load(batch(mail(0)))
+        assert take_snapshot(store).unaccounted == 0
+        assert ask(store, Question())[0].counts["delivered"] == 1
