@@ -199,6 +199,8 @@ class Parts:
         found = []
         for name, digest, size, recipients, events, first, last in con.execute(_LEDGER).fetchall():
             reason = _fault(self.path(name), size, digest if thoroughly else None)
+            if reason is None and not thoroughly:
+                continue
             con.execute("UPDATE part SET damage = $why WHERE name = $name AND damage IS DISTINCT FROM $why",
                         {"name": name, "why": reason})  # fmt: skip
             if reason is not None:

@@ -6,6 +6,7 @@ batches; any number of readers ask through their own cursors and see whole trans
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ from mta.events.provider import Provider
 from mta.events.pseudonym import Keyring
 
 __all__ = ["Store"]
+
+_log = logging.getLogger(__name__)
 
 
 def _wall_clock() -> int:
@@ -125,15 +128,25 @@ class Store:
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Rows of one SELECT, on a cursor of its own: readers never wait for the writer, nor for each other.
 
-        Sealed history that the text asks for (analytics/relations.py) is found in the same transaction.
+        Sealed history that the text asks for (analytics/relations.py) is found in the same transaction. A part that
+        turns out to be damaged is named in the log, and the question is answered without it.
         """
         with _named_errors(self.path):
-            cursor = self._con.cursor()
             try:
-                cursor.begin()
-                return cursor.execute(self._parts.bind(cursor, sql), parameters).fetchall()
-            finally:
-                cursor.close()
+                return self._ask(sql, parameters)
+            except duckdb.Error:
+                if self._parts.bind(self._con.cursor(), sql) == sql or not self.verify():
+                    raise
+                _log.exception("a sealed part cannot be read; it is passed over until it is put back")
+            return self._ask(sql, parameters)
+
+    def _ask(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        cursor = self._con.cursor()
+        try:
+            cursor.begin()
+            return cursor.execute(self._parts.bind(cursor, sql), parameters).fetchall()
+        finally:
+            cursor.close()
 
     def learn_provider(self, domain: str, provider: Provider) -> None:
         """Remember who serves a domain, for mail from now on."""

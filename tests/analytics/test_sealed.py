@@ -209,6 +209,14 @@ def test_a_damaged_part_is_named_with_what_is_lost_and_all_else_goes_on(sealed: 
     assert ask(sealed, Question(by=("tenant",)))[0].counts["injected"] == 20
 
 
+def test_a_part_that_cannot_be_read_is_found_by_the_first_question_that_reads_it(sealed: Store) -> None:
+    damaged, *_ = sealed.part_files()
+    [(recipients,)] = sealed.query("SELECT recipients FROM part WHERE name = ?", [damaged.name])
+    damaged.write_bytes(damaged.read_bytes()[:-50])
+    assert ask(sealed, Question(by=("tenant",)))[0].counts["injected"] == 20 - recipients
+    assert sealed.query("SELECT count(*) FROM part WHERE damage IS NOT NULL") == [(1,)]
+
+
 def test_texts_go_first_and_mails_later_and_no_replay_brings_them_back(
     hasty_store_at: Callable[[Path], Store], tmp_path: Path
 ) -> None:
