@@ -63,7 +63,7 @@ class Mta:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", main, *map(str, arguments), cwd=ROOT, stdout=-1, stderr=-1
         )
-        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
         assert line, (await self.process.stderr.read()).decode()
         self.port = orjson.loads(line)["smtp"][0][1]
 

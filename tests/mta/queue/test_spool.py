@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from mta.errors import SpoolError, SpoolFull, SpoolLocked
+from mta.queue.spool import Spool
 
 
 async def reopen(open_spool, spool, tmp_path, logged=0):
@@ -92,6 +93,37 @@ async def test_a_last_segment_torn_at_any_byte_keeps_every_whole_entry(open_spoo
     again = await reopen(open_spool, found, tmp_path)
     assert again.sent == found.sent
     assert again.recovery.damages == ()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_a_power_cut_at_any_byte_of_the_last_segment_costs_only_what_was_not_whole(open_spool, tools, tmp_path):
+    spool, states, ends = open_spool(), [], []
+
+    async def note():
+        ends.append(next(spool.folder.glob("*.journal")).stat().st_size)
+        states.append({message.id: message.attempts for message in await spool.all()})
+
+    for number in range(3):
+        envelope, messages = tools.messages(recipients=2)
+        await spool.accept(envelope, messages, b"body %d" % number, [tools.record()] * 2)
+        await note()
+        await spool.postpone(messages[0], 7, [tools.record("TransientFailure")])
+        await note()
+        await spool.finish(messages[1], [tools.record("Delivery")])
+        await note()
+    (path,) = spool.folder.glob("*.journal")
+    whole, cut = path.read_bytes(), tmp_path / "cut"
+    for kept in range(len(whole) + 1):
+        cut.mkdir()
+        (cut / path.name).write_bytes(whole[:kept])
+        found = Spool(cut, outbox=lambda _seq, _line: None, sync=lambda _: None)
+        recovery = found.recover(0)
+        last = max((number for number, end in enumerate(ends) if end <= kept), default=None)
+        assert recovery.damages == ()
+        assert {message.id: message.attempts for message in await found.all()} == ({} if last is None else states[last])
+        await found.close()
+        shutil.rmtree(cut)
 
 
 async def test_damage_in_the_middle_is_named_set_aside_and_costs_no_neighbour(open_spool, tools, tmp_path):
