@@ -21,7 +21,6 @@ from spike_worlds import HARD, HARD_DAILY, HARD_WANDERING, PLAIN, STEPS_PER_WEEK
 from analytics.spikes import ChangeKind, SpikeDetector
 
 _OURS = "mtascope"
-_TEST_FROM = 4 * STEPS_PER_WEEK
 
 
 def ours(world: list[SimulatedSeries]) -> dict[str, list[Incident]]:
@@ -40,7 +39,8 @@ def ours(world: list[SimulatedSeries]) -> dict[str, list[Incident]]:
     return found
 
 
-def measure(kind: WorldKind, seeds: list[int], series: int, *, peers: bool) -> None:
+def measure(kind: WorldKind, seeds: list[int], series: int, weeks: int, *, peers: bool) -> None:
+    since = weeks // 2 * STEPS_PER_WEEK
     verdicts: dict[str, Verdict] = {}
     seconds = 0.0
 
@@ -48,14 +48,15 @@ def measure(kind: WorldKind, seeds: list[int], series: int, *, peers: bool) -> N
         verdicts[name] = verdicts[name] + verdict if name in verdicts else verdict
 
     for seed in seeds:
-        world = simulate(kind, seed, series=series)
+        world = simulate(kind, seed, series=series, weeks=weeks)
         before = time.process_time()
         found = ours(world)
         seconds += time.process_time() - before
-        add(_OURS, reduce(operator.add, (judge(one, found[one.name], _TEST_FROM, series) for one in world)))
+        add(_OURS, reduce(operator.add, (judge(one, found[one.name], since, series) for one in world)))
         for name, rule in RULES.items() if peers else ():
-            add(name, reduce(operator.add, (judge(one, incidents(rule(one)), _TEST_FROM, series) for one in world)))
-    print(f"\n{kind.name}: {series} series, 8 weeks, seeds {seeds}; mtascope took {seconds / len(seeds):.1f} s a world")
+            add(name, reduce(operator.add, (judge(one, incidents(rule(one)), since, series) for one in world)))
+    took = f"mtascope took {seconds / len(seeds):.1f} s a world"
+    print(f"\n{kind.name}: {series} series, {weeks} weeks, seeds {seeds}; {took}")
     print(f"{'detector':34} false/wk  <=15 m  <=60 m  median")
     for name, verdict in verdicts.items():
         within = "  ".join(f"{verdict.caught_within(minutes):6.1%}" for minutes in (15, 60))
@@ -68,12 +69,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", default="101,102")
     parser.add_argument("--series", type=int, default=30)
+    parser.add_argument("--weeks", type=int, default=8, help="of which the later half is judged")
     parser.add_argument("--all-worlds", action="store_true", help="also the two harder worlds")
     parser.add_argument("--ours-only", action="store_true")
     options = parser.parse_args()
     kinds = [PLAIN, HARD, HARD_WANDERING, HARD_DAILY] if options.all_worlds else [PLAIN, HARD]
     for kind in kinds:
-        measure(kind, [int(seed) for seed in options.seeds.split(",")], options.series, peers=not options.ours_only)
+        measure(
+            kind,
+            [int(seed) for seed in options.seeds.split(",")],
+            options.series,
+            options.weeks,
+            peers=not options.ours_only,
+        )
 
 
 if __name__ == "__main__":

@@ -272,6 +272,7 @@ class Owner:
             },
             "mailboxes": self._mailboxes.status(),
             "incidents": self._watching.status(),
+            "incidents": self._watching.status(),
             "mta": self._workers.status(),
         }
 

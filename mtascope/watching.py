@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from analytics.incidents.watch import Watch
 from analytics.store import Store
@@ -12,6 +13,7 @@ from exporter.alerting import Courier, channels_of
 from exporter.prometheus import PageSource
 from exporter.watching import watch_families
 from mta.events.errors import MtascopeError
+from mta.events.instants import format_instant
 from mtascope.resources import bounce_groups
 from mtascope.settings import Settings
 
@@ -38,6 +40,16 @@ class Watching:
     def families(self) -> PageSource:
         """What `/metrics` shows of them."""
         return watch_families(lambda: self.watch.health, lambda: self.courier.health)
+
+    def status(self) -> dict[str, Any]:
+        """How far the watch has come, what is open, and who is still to be told."""
+        health = self.watch.health
+        return {
+            "judged_to": format_instant(health.judged_to) if health.judged_to else None,
+            "series": health.series,
+            "open": len(self.watch.open),
+            "waiting": dict(self.courier.health.waiting),
+        }
 
     @property
     def works(self) -> tuple[Callable[[], None], ...]:

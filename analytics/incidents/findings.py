@@ -86,9 +86,11 @@ class StoredEvidence:
         self._store = store
 
     def look(self, mail: Mail, began: int, until: int) -> Findings:
-        """Four questions, of which the last are asked only where an excess is found."""
+        """The minute of the change first: what went well before it must not speak for anybody after it."""
         if mail.kind not in SPIKES:
             return Findings()
+        changed = self._changed(mail, began, until, ())
+        began = changed if changed is not None and changed > began - HOUR else began
         tallies = self._tallies(mail, began, until)
         causes = rank_causes(tallies)
         return Findings(
@@ -135,7 +137,7 @@ class StoredEvidence:
         return [Tally(CAUSES[place], value, *counts) for place, value, *counts in rows]
 
     def _providers(self, mail: Mail, began: int, until: int) -> list[Cause]:
-        """Where nobody of ours stands out: the providers themselves, of all mail."""
+        """Where nobody of ours stands out: the providers themselves, of all mail, in the order in which they showed."""
         everything = self._mail(mail, began, until, everywhere=True)
         rows = self._store.query(
             "SELECT provider, count(*) FILTER (NOT since), count(*) FILTER (NOT since AND bad), "
@@ -144,7 +146,8 @@ class StoredEvidence:
             _bounds(mail, began, until, everywhere=True),
         )
         found = shares(Tally("provider", provider, *counts) for provider, *counts in rows)
-        return sorted((cause for cause in found if cause.value in mail.providers), key=lambda cause: -cause.excess)
+        named = [cause for cause in found if cause.value in mail.providers]
+        return sorted(named, key=lambda cause: mail.providers.index(cause.value))
 
     def _replies(self, mail: Mail, began: int, until: int) -> list[ReplyExcess]:
         """The replies that were heard most beyond what is usual."""

@@ -30,7 +30,7 @@ from mtascope.demo.report_file import read_report, write_report
 from mtascope.demo.summary import summarise
 from mtascope.demo.traffic import TrafficSettings
 from mtascope.opened_store import open_store
-from mtascope.processes import Child, until
+from mtascope.processes import Child, ChildFailed, until
 from mtascope.resources import reply_classifier, taxonomy
 from mtascope.settings import ClockSettings, Settings
 from mtascope.suite import Suite, free_port
@@ -38,6 +38,8 @@ from mtascope.suite import Suite, free_port
 __all__ = ["Demo", "DemoPlan"]
 
 FEEDBACK_DOMAINS = ("feedback.mtascope.test", "bounces.mtascope.test")
+_WATCHED = 60.0
+"""Seconds that a run in scaled time waits for the watch at its end: on a busy machine it is still learning."""
 _SETTLE = 8.0
 """Seconds that mail under way gets after the last one was sent; what is deferred then stays in flight."""
 
@@ -133,11 +135,13 @@ class Demo:
         assert self.suite is not None  # noqa: S101
         suite = self.suite
         await self.traffic.stop()
+        ended = format_instant(self._clock() // STEP * STEP)
         await self._settle(suite)
         await suite.stop_mtas()
         await self.providers.stop()
         log = await asyncio.to_thread(count_log, suite.settings.folder.mta_log)
         await until(lambda: self._caught_up(suite, log), "the collector catching up with the log")
+        await self._watched(suite, ended)
         status = await suite.ask("/v1/status")
         rates = await suite.ask("/v1/rates", {"by": "provider"})
         total = await suite.ask("/v1/rates", {"by": ""})
@@ -172,6 +176,17 @@ class Demo:
             if all(state is not None and state["fresh"] == 0 for state in states):
                 return
             await asyncio.sleep(0.2)
+
+    async def _watched(self, suite: Suite, ended: str) -> None:
+        """The watch for incidents has judged the run, as far as whole steps go; patience ends."""
+
+        async def judged() -> bool:
+            status = await suite.ask("/v1/status")
+            return bool((status["incidents"]["judged_to"] or "") >= ended)
+
+        if self.plan.speed > 1:
+            with suppress(ChildFailed):
+                await until(judged, "the watch judging the last steps", seconds=_WATCHED)
 
     async def _caught_up(self, suite: Suite, log: LogCounts) -> bool:
         """The store has taken in every record of the finished log, and its figures were computed after that."""
