@@ -194,8 +194,8 @@ class Owner:
             dmarc_ingest=lambda paths, imap: ingest_reports(
                 self._store, self._settings, paths, imap=ImapSettings.model_validate(imap) if imap else None
             ),
-            dmarc_advice=lambda domain, days, until: advice_answer(
-                self._store, self._settings, domain, days, until, dns=True
+            dmarc_advice=lambda domain, days, until, dns: advice_answer(
+                self._store, self._settings, domain, days, until, dns=dns
             ),
             dmarc_posture=lambda domain, selectors: posture_answer(self._store, self._settings, domain, selectors),
             incidents=self._settings.incidents,
@@ -271,7 +271,6 @@ class Owner:
                 "roads": {road: self._road(road) for road in self._roads.addresses},
             },
             "mailboxes": self._mailboxes.status(),
-            "incidents": self._watching.status(),
             "incidents": self._watching.status(),
             "mta": self._workers.status(),
         }

@@ -25,7 +25,7 @@ class Backend:
     erase: Callable[[str], dict[str, Any]]
     report: Callable[[int, int], dict[str, Any]]
     dmarc_ingest: Callable[[list[str], dict[str, Any] | None], dict[str, Any]]
-    dmarc_advice: Callable[[str, int, int | None], dict[str, Any]]
+    dmarc_advice: Callable[[str, int, int | None, bool], dict[str, Any]]
     dmarc_posture: Callable[[str, list[str]], dict[str, Any]]
     incidents: WatchSettings = field(default_factory=WatchSettings)
     bounce_groups: Mapping[str, str] = field(default_factory=dict)

@@ -37,9 +37,10 @@ def routes(backend: Backend) -> APIRouter:
         domain: Annotated[str, Query(min_length=1, max_length=255)],
         days: Annotated[int, Query(ge=1, le=400)] = 30,
         until: Moment = None,
+        dns: Annotated[bool, Query(description="look up who senders are that nothing else names")] = True,  # noqa: FBT002
     ) -> dict[str, Any]:
         """Whether a domain's DMARC policy may be made stricter, what stands in the way, and who sends in its name."""
-        return backend.dmarc_advice(domain, days, None if until is None else from_datetime(until))
+        return backend.dmarc_advice(domain, days, None if until is None else from_datetime(until), dns)
 
     @router.get("/v1/dmarc/daily")
     def daily(

@@ -138,7 +138,7 @@ def advise(
     advice: dict[str, Any] = answer(
         settings,
         "/v1/dmarc/advice",
-        {"domain": domain, "days": days, "until": until},
+        {"domain": domain, "days": days, "until": until, "dns": dns},
         lambda store: advice_answer(store, settings, domain, days, end, dns=dns),
     )
     if as_json:

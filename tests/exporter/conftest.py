@@ -69,7 +69,7 @@ def backend(store: Store, page: MetricsPage) -> Backend:
         erase=lambda recipient: {"recipient": recipient},
         report=lambda since, until: {"since": since, "until": until},
         dmarc_ingest=lambda paths, imap: {"paths": paths, "imap": imap},
-        dmarc_advice=lambda domain, days, until: {"domain": domain, "days": days, "until": until},
+        dmarc_advice=lambda domain, days, until, dns: {"domain": domain, "days": days, "until": until, "dns": dns},
         dmarc_posture=lambda domain, selectors: {"domain": domain, "selectors": selectors},
     )
 
