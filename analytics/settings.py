@@ -69,7 +69,7 @@ class StoreSettings(BaseModel):
     """How long your servers keep trying: mail that is older and has not ended is not expected to end any more."""
     seal_after_hours: float = Field(default=48, ge=0, le=24 * 30)
     """Mail that has ended and was silent for so long leaves the tables for compressed files."""
-    seal_recipients: int = Field(default=400_000, ge=1, le=5_000_000)
+    seal_recipients: int = Field(default=200_000, ge=1, le=5_000_000)
     """How many leave in one go: it bounds memory and how long a load may have to wait."""
     suppression: SuppressionSettings = SuppressionSettings()
     keep_texts_days: int = Field(default=30, ge=1)
