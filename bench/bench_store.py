@@ -122,6 +122,7 @@ def load_all(store: Store, clock: Clock, messages: int, given: argparse.Namespac
     at = time.perf_counter()
     parts = store.tend(thoroughly=True)
     print(f"the last days sealed in {time.perf_counter() - at:.1f} s ({sum(part.events for part in parts)} events)")
+    store._con.execute("CREATE TEMP TABLE original AS FROM rollup")
     for copy in range(1, given.copies):
         repeat(store, copy, copy * round(given.days * DAY))
     store._tending.compact(END)
@@ -141,9 +142,7 @@ def repeat(store: Store, copy: int, back: int) -> None:
             part = store._parts.write(con, select, f"copy{copy}")
             assert part is not None
             store._parts.enter(con, part, END)
-        measures = "* REPLACE (bucket - to_microseconds(?) AS bucket)"
-        con.execute(f"INSERT INTO rollup SELECT {measures} FROM rollup WHERE bucket >= make_timestamp(?)",
-                    [back, END - back // copy - 3 * DAY])  # fmt: skip
+        con.execute("INSERT INTO rollup SELECT * REPLACE (bucket - to_microseconds(?) AS bucket) FROM original", [back])
         store._sealed.refresh()
 
 
