@@ -167,8 +167,10 @@ class Loader:
         self._sealed.revive("projected")
         self._hand_down()
         self._merge_arriving()
+        hops.note(self._con)
         self._follow_hops()
         self._attribute()
+        self._follow_hops()  # a report may have been about a hop that another one stands for
 
     def _hand_down(self) -> None:
         """Keep what is told of whole messages, and add it to `arriving` for every recipient of a touched message."""
@@ -222,7 +224,6 @@ class Loader:
 
     def _follow_hops(self) -> None:
         """Join what this load tells of one mail's way through several of our servers."""
-        hops.note(self._con)
         for _ in range(hops.LONGEST_CHAIN):
             if not hops.follow(self._con):
                 break
