@@ -165,9 +165,9 @@ class TestHostile:
 
     @pytest.fixture(autouse=True)
     def quickly(self):
-        began = time.monotonic()
+        began = time.process_time()  # not the wall's: other tests run beside this one
         yield
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 1
 
     @pytest.mark.parametrize("layers", [1, 2])
     def test_a_gzip_bomb(self, read, layers):
