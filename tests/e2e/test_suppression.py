@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import smtplib
 import socket
 import subprocess
@@ -12,8 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiosmtpd.controller import Controller
+
+from mtascope.client import ask_socket
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -76,22 +80,21 @@ def test_a_recipient_that_bounced_is_not_tried_again_and_is_after_its_removal(
         f'[mta]\nlisten = ["127.0.0.1:{smtp}"]\nlog_flush_interval = "100ms"\n'
         f'routes = [{{ domain = "*", host = "mx.example", address = "127.0.0.1", port = {provider[1]} }}]\n'
     )
-    words = [sys.executable, "-m", "mtascope", "up", "--config", str(config), "--json"]
+    words = [sys.executable, "-m", "mtascope", "up", "--config", str(config), "--workers", "1", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as running:
         try:
             assert running.stdout is not None
-            running.stdout.readline()
+            assert running.stdout.readline(), "the suite did not start"
             _send(smtp, "gone@provider.example", "here@provider.example")
             until(lambda: _check(data, "gone@provider.example"), "the suppression")
             assert not _check(data, "here@provider.example")
-            until(lambda: _list_of(data) > 0, "the list")
-            time.sleep(1.5)  # a worker looks for a newer list every second
+            until(lambda: _entries(data) == 1, "the list at the worker")
             _send(smtp, "gone@provider.example", "here@provider.example")
             until(lambda: provider[0].asked.count("here@provider.example") == 2, "the other recipient's mail")
             outcome = until(lambda: _outcomes(data).get("suppressed"), "the outcome")
             assert (outcome, provider[0].asked.count("gone@provider.example")) == (1, 1)
             assert mtascope("suppress", "remove", "gone@provider.example", "--data", str(data)).returncode == 0
-            time.sleep(2.5)
+            until(lambda: _entries(data) == 0, "the shorter list at the worker")
             _send(smtp, "gone@provider.example")
             until(lambda: provider[0].asked.count("gone@provider.example") == 2, "the attempt after the removal")
         finally:
@@ -108,9 +111,14 @@ def _check(data: Path, address: str) -> bool:
     return bool(json.loads(mtascope("suppress", "check", address, "--data", str(data), "--json").stdout)["suppressed"])
 
 
-def _list_of(data: Path) -> int:
-    path = data / "store" / "suppression.list"
-    return int(json.loads(path.read_bytes()[:4096])["count"]) if path.exists() else 0
+def _entries(data: Path) -> int | None:
+    """How many entries the list has that the worker uses; None when it does not answer."""
+    try:
+        page = ask_socket(data / "run" / "mta-0.sock", "/metrics").text
+    except httpx.HTTPError:
+        return None
+    found = re.search(r"^mtascope_mta_suppression_entries (\d+)", page, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _outcomes(data: Path) -> dict[str, int]:
