@@ -1,15 +1,16 @@
-"""How many messages a second go through the bundled MTA, beside Postfix, in one run on one machine.
+"""How many messages a second go through the bundled MTA, beside Postfix and Exim, in one run on one machine.
 
 Run: .venv/bin/python bench/bench_mta.py [--messages N] [--size BYTES] [--workers N] [--rounds N] [--only NAME]
          [--dkim] [--tls]
 
-smtp-source (20 sessions, connections reused) sends to the MTA, which relays to smtp-sink; all three share the machine's
-cores, everything is on loopback, and both MTAs accept durably (Postfix: one fsync a message; ours: one fdatasync a
-group). `accept` is until the source has its last 250; `end to end` until the sink has its last message. Peers take
-turns (rounds), because a shared machine is never the same twice; the ratio is of the medians. Postfix runs with its
-default limits from a configuration and queue of its own under a temporary directory, and needs root. With `--dkim` both
-sign with one RSA-2048 key: Postfix through OpenDKIM on a unix socket, which is its quicker way. With `--tls` the sink
-is `tls_sink.py`, and both deliver by STARTTLS.
+smtp-source (20 sessions, connections reused) sends to the MTA, which relays to smtp-sink; all three share the
+machine's cores, everything is on loopback, and both MTAs accept durably (Postfix: one fsync a message; ours: one
+fdatasync a group). `accept` is until the source has its last 250; `end to end` until the sink has its last message.
+Peers take turns (rounds), because a shared machine is never the same twice; the ratio is of the medians. Exim only
+accepts (queue_only): see `mta_peers.py`. Postfix runs with its default limits from a configuration and queue of its
+own under a temporary directory, and needs root. With `--dkim` both sign with one RSA-2048 key: Postfix through
+OpenDKIM on a unix socket, which is its quicker way. With `--tls` the sink is `tls_sink.py`, and both deliver by
+STARTTLS.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from mta_peers import exim, exim_program, fetch_exim
 
 ROOT = Path(__file__).resolve().parents[1]
 SESSIONS = 20
@@ -71,7 +74,11 @@ Peer = Callable[[Path, int, argparse.Namespace], AbstractContextManager[int]]
 
 def main() -> None:
     options = _options()
+    if options.fetch_exim:
+        fetch_exim()
     peers: dict[str, Peer] = {"postfix": _postfix, "mtascope": _mtascope}
+    if exim_program() and os.geteuid() == 0 and not (options.dkim or options.tls):
+        peers["exim"] = _exim
     chosen = {name: peer for name, peer in peers.items() if options.only in {None, name}}
     if "postfix" in chosen and (not _program("postfix") or os.geteuid() != 0):
         print("postfix is not installed, or this is not root: measuring mtascope alone", file=sys.stderr)
@@ -84,7 +91,7 @@ def main() -> None:
     found: dict[str, list[Rates]] = {name: [] for name in chosen}
     for number in range(options.rounds):
         for name, peer in chosen.items():
-            rates = _measure(peer, options)
+            rates = _measure(peer, options, delivers=name != "exim")
             found[name].append(rates)
             print(f"round {number + 1}  {name:9} accept {rates.accept:7,.0f}/s   end to end {rates.end_to_end:7,.0f}/s")
     _compare(found)
@@ -95,10 +102,10 @@ def _compare(found: dict[str, list[Rates]]) -> None:
         name: (statistics.median(r.accept for r in rows), statistics.median(r.end_to_end for r in rows))
         for name, rows in found.items()
     }
-    if {"postfix", "mtascope"} <= set(middle):
-        ours, theirs = middle["mtascope"], middle["postfix"]
-        accept, end_to_end = ours[0] / theirs[0], ours[1] / theirs[1]
-        print(f"mtascope : postfix   accept {accept:.2f}   end to end {end_to_end:.2f}   (ratio of medians)")
+    ours = middle.pop("mtascope", None)
+    for name, theirs in middle.items() if ours else ():
+        end_to_end = f"   end to end {ours[1] / theirs[1]:.2f}" if theirs[1] else ""
+        print(f"mtascope : {name:8} accept {ours[0] / theirs[0]:.2f}{end_to_end}   (ratio of medians)")
 
 
 def _options() -> argparse.Namespace:
@@ -107,20 +114,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["mtascope", "postfix"])
+    parser.add_argument("--only", choices=["mtascope", "postfix", "exim"])
+    parser.add_argument("--fetch-exim", action="store_true", help="download and unpack Exim first")
     parser.add_argument("--dkim", action="store_true", help="sign with RSA-2048; Postfix through OpenDKIM")
     parser.add_argument("--tls", action="store_true", help="deliver over TLS")
     parser.add_argument("--settings", default="", help="more lines for the [mta] table, e.g. 'starttls = false'")
     return parser.parse_args()
 
 
-def _measure(peer: Peer, options: argparse.Namespace) -> Rates:
+def _measure(peer: Peer, options: argparse.Namespace, *, delivers: bool = True) -> Rates:
     with tempfile.TemporaryDirectory(prefix="bench-mta-") as folder:
         sink_port = _free_port()
         sink = _start_sink(Path(folder), sink_port, options)
         try:
             with peer(Path(folder), sink_port, options) as port:
-                return _load(port, sink, options)
+                return _load(port, sink, options, delivers=delivers)
         finally:
             if sink.poll() is None:
                 sink.kill()
@@ -143,7 +151,7 @@ def _start_sink(folder: Path, port: int, options: argparse.Namespace) -> subproc
     return sink
 
 
-def _load(port: int, sink: subprocess.Popen[bytes], options: argparse.Namespace) -> Rates:
+def _load(port: int, sink: subprocess.Popen[bytes], options: argparse.Namespace, *, delivers: bool) -> Rates:
     started = time.perf_counter()
     subprocess.run(
         [
@@ -154,6 +162,8 @@ def _load(port: int, sink: subprocess.Popen[bytes], options: argparse.Namespace)
         timeout=PATIENCE,
     )
     accepted = time.perf_counter() - started
+    if not delivers:
+        return Rates(options.messages / accepted, 0.0)
     sink.wait(PATIENCE)
     return Rates(options.messages / accepted, options.messages / (time.perf_counter() - started))
 
@@ -256,6 +266,11 @@ def _plain_postfix(folder: Path, sink_port: int, more: str = "") -> Iterator[int
     finally:
         os.kill(int((queue / "pid" / "master.pid").read_text()), signal.SIGTERM)
         time.sleep(0.5)
+
+
+def _exim(folder: Path, sink_port: int, options: argparse.Namespace) -> AbstractContextManager[int]:
+    del options
+    return exim(folder, sink_port)
 
 
 # The machine

@@ -3,9 +3,9 @@
 Run: .venv/bin/python bench/bench_queue.py [--messages N] [--size BYTES] [--domains N] [--due later|now]
 
 The spool is filled as reception fills it, one journal entry a message, without the network; then `mtascope mta` is
-started on it. `ready` is from the start of the process until it says so; memory is that of the whole process when it has
-been quiet for a few seconds, and the most it ever had. With `--due now` everything is due at once for hosts that refuse
-connections: the worst case.
+started on it. `ready` is from the start of the process until it says so; memory is that of the whole process when it
+has been quiet for a few seconds, and the most it ever had. With `--due now` everything is due at once for hosts that
+refuse connections: the worst case.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def main() -> None:
         started = time.perf_counter()
         asyncio.run(_fill(WorkerPaths.under(data).spool, options))
         filled = time.perf_counter() - started
-        print(f"filled with {options.messages:,} messages of {options.size:,} bytes: {options.messages / filled:,.0f}/s")
+        print(
+            f"filled with {options.messages:,} messages of {options.size:,} bytes: {options.messages / filled:,.0f}/s"
+        )
         _start(data, options)
 
 
