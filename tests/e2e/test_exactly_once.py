@@ -202,7 +202,7 @@ def _accounts(store: Store) -> dict[tuple[str, str], int]:
 
 @pytest.mark.e2e
 @pytest.mark.soak
-@pytest.mark.timeout(180 + 5 * KILLS)
+@pytest.mark.timeout(300 + 12 * KILLS)
 async def test_kills_at_random_moments_over_three_roads_change_nothing(tmp_path: Path) -> None:
     chance, done, lines = random.Random(7), asyncio.Event(), log_lines()
     (tmp_path / "logs").mkdir()
