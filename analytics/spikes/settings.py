@@ -14,7 +14,7 @@ class SpikeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    threshold: Annotated[float, Field(gt=0)] = 8.8
+    threshold: Annotated[float, Field(gt=0)] = 9.4
     """Evidence in nats that opens an incident in an installation of 30 series; more series need more (`detector`), a
     large loss needs less (`watch`)."""
     lone_step: Annotated[float, Field(ge=0)] = 2.0
