@@ -21,6 +21,8 @@ __all__ = ["Watching"]
 
 _log = logging.getLogger(__name__)
 
+_STEPS_AT_ONCE = 288
+"""A day of steps: so many are judged before somebody who wants to stop is heard."""
 _EVERY_S = 0.5
 """How often it is asked whether a step is complete, and whether somebody is to be told."""
 _AFTER_ERROR_S = 10.0
@@ -56,7 +58,10 @@ class Watching:
         """What threads run."""
         if not self._enabled:
             return ()
-        return (lambda: self._again(self.watch.run_once), lambda: self._again(self.courier.run_once))
+        return (lambda: self._again(self._watch_on), lambda: self._again(self.courier.run_once))
+
+    def _watch_on(self) -> int:
+        return self.watch.run_once(_STEPS_AT_ONCE)
 
     def stop(self) -> None:
         """Ask the works to end."""

@@ -178,6 +178,8 @@ class Watch:
         """Teach the detectors the last weeks, but for a day that is judged."""
         newest = con.execute("SELECT epoch_us(max(step)) FROM step_count").fetchall()[0][0]
         end = complete if newest is None else min(complete, newest + STEP)
+        # An archive is no news: what ended long ago is for a replay to find, not to be judged step by step until now.
+        end = end if complete - end <= _GAP else complete
         self._judged_to = complete if newest is None else max(0, end - WARM_UP)
         self._saved_to = 0
         self._signals.teach(steps.read_past(con, self._judged_to - HISTORY, self._judged_to, FINE))

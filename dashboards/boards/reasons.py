@@ -85,7 +85,7 @@ def _by_class() -> timeseries.Panel:
     return graph(
         "Bounces per minute by class",
         "Which reason ends it for good? Recipients that bounced, expired or were cancelled, the ten largest classes.",
-        [Query(_top(10, per_minute(_failures(*_ENDED), "bounce_class")), "{{bounce_class}}")],
+        [Query(f"topk(10, {per_minute(_failures(*_ENDED), 'bounce_class')})", "{{bounce_class}}")],
         stacked=True,
     )
 
@@ -94,7 +94,7 @@ def _deferrals_by_class() -> timeseries.Panel:
     return graph(
         "Deferrals per minute by class",
         "Why are we told to wait? Attempts answered with 4xx or failed here, the ten largest classes.",
-        [Query(_top(10, per_minute(_failures("deferral"), "bounce_class")), "{{bounce_class}}")],
+        [Query(f"topk(10, {per_minute(_failures('deferral'), 'bounce_class')})", "{{bounce_class}}")],
         stacked=True,
     )
 

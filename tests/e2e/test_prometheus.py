@@ -24,9 +24,22 @@ from dashboards.boards import BOARDS
 pytestmark = [pytest.mark.e2e, pytest.mark.peer, pytest.mark.timeout(180)]
 
 NOT_IN_A_QUIET_DEMO = {
-    # The demo receives over plain loopback: nobody tries TLS towards it.
+    # The demo receives over plain loopback: nobody tries TLS towards it, and no provider of its fails a handshake.
     "TLS success, inbound",
+    "Inbound, last hour",
+    "Inbound, last day",
+    "Failed handshakes, last day",
+    "Policy failures, last day",
+    # Nothing is wrong, and what is usual is known only when four weeks have been learnt.
+    "Open incidents",
+    "Open incidents by kind and provider",
+    "Volume against what is usual",
+    # It follows its own log; no road is open, and nothing is unreadable.
+    "Landing in use",
+    "Quarantine by reason",
 }
+NO_REPORTS = {"mtascope-dmarc"}
+"""Boards on what the demo has none of; their queries are run over made-up series in tests/dashboards."""
 
 
 def free_port() -> int:
@@ -136,7 +149,7 @@ def test_every_panel_of_every_board_shows_something(board: Any, prometheus: http
         assert not answer.get("warnings"), (panel, expression, answer)
         if answer["data"]["result"]:  # a panel with a verdict asks twice: with volume for one, and without
             shown.add(panel)
-    assert {panel for panel, _ in asked} - shown <= NOT_IN_A_QUIET_DEMO
+    assert board.uid in NO_REPORTS or {panel for panel, _ in asked} - shown <= NOT_IN_A_QUIET_DEMO
 
 
 def test_every_rule_is_healthy_and_nothing_fires_while_all_is_well(prometheus: httpx.Client) -> None:
