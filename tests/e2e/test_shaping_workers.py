@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from bisect import bisect_left
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import orjson
@@ -43,7 +43,8 @@ class MeasuringSink:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         taken = 0
-        with closing(writer):
+        # A worker that is killed in mid-sentence leaves a reset or half a message behind, and no connection.
+        with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):
             writer.write(b"220 hi\r\n")
             while line := await reader.readline():
                 if line.startswith(b"DATA"):
