@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards import thresholds
-from dashboards.alerts.judged import SUITE
+from dashboards.alerts.judged import BY_SUITE, SUITE
 from dashboards.promql import metric
 from dashboards.rules import Alert, Group
 
@@ -63,13 +63,12 @@ _CLOCK_AHEAD = Alert(
     matter="clock",
 )
 _QUARANTINED = metric("mtascope_quarantined_records")
-_BY_SUITE = f"by ({', '.join(SUITE)})"
 _QUARANTINE_GROWING = Alert(
     "MtascopeQuarantineGrowing",
-    f"sum {_BY_SUITE} ({_QUARANTINED})\n"
-    f"- (sum {_BY_SUITE} ({_QUARANTINED} offset 15m)\n"
+    f"sum {BY_SUITE} ({_QUARANTINED})\n"
+    f"- (sum {BY_SUITE} ({_QUARANTINED} offset 15m)\n"
     # an empty quarantine has no series: what the suite showed at that time counts as 0
-    f"   or 0 * sum {_BY_SUITE} ({metric('mtascope_snapshot_timestamp_seconds')} offset 15m))"
+    f"   or 0 * sum {BY_SUITE} ({metric('mtascope_snapshot_timestamp_seconds')} offset 15m))"
     f" >= {thresholds.MIN_EVENTS}",
     "warning",
     "{{ $labels.instance }} cannot read part of its input",

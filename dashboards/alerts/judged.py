@@ -14,13 +14,14 @@ from dashboards.rates import Rate
 from dashboards.rules import Record
 from dashboards.thresholds import MIN_EVENTS
 
-__all__ = ["BY_SUITE", "SPIKE_FACTOR", "SUITE", "Judged", "judged", "looked_up"]
+__all__ = ["BY_PROVIDER", "BY_SUITE", "SPIKE_FACTOR", "SUITE", "Judged", "judged", "looked_up"]
 
 SPIKE_FACTOR = 3
 """So many times its own past makes a share a spike."""
 
 SUITE = ("job", "instance")
 BY_SUITE = f"by ({', '.join(SUITE)})"
+BY_PROVIDER = f"by ({', '.join(SUITE)}, provider)"
 _PROVIDER = (*SUITE, "provider")
 _SAME_PROVIDER = f"on ({', '.join(_PROVIDER)})"
 _HERE = ",".join(f"{label}=%q" for label in _PROVIDER)

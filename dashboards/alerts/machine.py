@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dashboards import thresholds
-from dashboards.promql import metric
+from dashboards.promql import Series, metric
 from dashboards.rules import Alert, Group
 
 __all__ = ["GROUP"]
 
 _BOARD = "/d/mtascope-infrastructure"
-_REAL = {"fstype": "tmpfs|overlay|squashfs|ramfs|devtmpfs|iso9660|autofs"}
+_WITHOUT_DATA = ("tmpfs", "overlay", "squashfs", "ramfs", "devtmpfs", "iso9660", "autofs")
 _PLACE = "{{ $labels.mountpoint }} of {{ $labels.instance }}"
 
 
-def _disk(name: str) -> str:
+def _disk(name: str) -> Series:
     """A file system's figure, without those that hold no data."""
-    pattern = _REAL["fstype"]
-    return f'{metric(name)}{{fstype!~"{pattern}"}}'
+    return metric(name).without(fstype=_WITHOUT_DATA)
 
 
 _AVAILABLE, _SIZE = _disk("node_filesystem_avail_bytes"), _disk("node_filesystem_size_bytes")

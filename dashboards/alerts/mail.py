@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards import rates, thresholds
-from dashboards.alerts.judged import BY_SUITE, SUITE, judged
+from dashboards.alerts.judged import BY_PROVIDER, BY_SUITE, SUITE, judged
 from dashboards.promql import metric
 from dashboards.rules import Alert, Group
 from dashboards.thresholds import MIN_EVENTS
@@ -98,10 +98,9 @@ _BAD_ADDRESSES = Alert(
     scope="mail",
     matter="bounces",
 )
-_BY_PROVIDER = f"by ({', '.join(SUITE)}, provider)"
-_DELIVERED_HOUR = f"sum {_BY_PROVIDER} ({_RECIPIENTS.where(window='1h', measure='delivered')})"
-_DELIVERED_DAY = f"sum {_BY_PROVIDER} ({_RECIPIENTS.where(window='1d', measure='delivered')})"
-_WAITING = f"sum {_BY_PROVIDER} ({metric('mtascope_in_flight_recipients')})"
+_DELIVERED_HOUR = f"sum {BY_PROVIDER} ({_RECIPIENTS.where(window='1h', measure='delivered')})"
+_DELIVERED_DAY = f"sum {BY_PROVIDER} ({_RECIPIENTS.where(window='1d', measure='delivered')})"
+_WAITING = f"sum {BY_PROVIDER} ({metric('mtascope_in_flight_recipients')})"
 _PROVIDER_SILENT = Alert(
     "MtascopeProviderSilent",
     f"{_WAITING} >= {thresholds.STUCK}\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards import thresholds
-from dashboards.alerts.judged import SUITE
+from dashboards.alerts.judged import BY_PROVIDER, SUITE
 from dashboards.promql import metric, quantile
 from dashboards.rules import Alert, Group
 
@@ -14,11 +14,10 @@ _NODE = f"by ({', '.join(SUITE)}, node)"
 _FREE = metric("mtascope_mta_spool_free_bytes")
 _STARTED = metric("mtascope_mta_start_timestamp_seconds")
 _TLS = metric("mtascope_mta_tls_connections_total").where(direction="outbound")
-_BY_PROVIDER = f"by ({', '.join(SUITE)}, provider)"
 
 
 def _tried(*results: str) -> str:
-    return f"sum {_BY_PROVIDER} (increase({_TLS.where(result=results)}[1h]))"
+    return f"sum {BY_PROVIDER} (increase({_TLS.where(result=results)}[1h]))"
 
 
 _SPOOL_FULL = Alert(

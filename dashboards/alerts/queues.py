@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dashboards import thresholds
-from dashboards.alerts.judged import BY_SUITE, SUITE
+from dashboards.alerts.judged import BY_PROVIDER, BY_SUITE, SUITE
 from dashboards.promql import metric
 from dashboards.rules import Alert, Group
 
 __all__ = ["GROUP"]
 
 _QUEUE_BOARD = "/d/mtascope-queue"
-_BY_PROVIDER = f"by ({', '.join(SUITE)}, provider)"
 _IN_FLIGHT = metric("mtascope_in_flight_recipients")
 _WAITING = f"sum {BY_SUITE} ({_IN_FLIGHT})"
 _HOUR_AGO = f"sum {BY_SUITE} ({_IN_FLIGHT} offset 1h)"
 
 _OLD = Alert(
     "MtascopeQueueOld",
-    f"max {_BY_PROVIDER} ({metric('mtascope_queue_oldest_age_seconds')}) >= {thresholds.QUEUE_AGE.critical:g}\n"
-    f"and sum {_BY_PROVIDER} ({_IN_FLIGHT}) >= {thresholds.STUCK}",
+    f"max {BY_PROVIDER} ({metric('mtascope_queue_oldest_age_seconds')}) >= {thresholds.QUEUE_AGE.critical:g}\n"
+    f"and sum {BY_PROVIDER} ({_IN_FLIGHT}) >= {thresholds.STUCK}",
     "warning",
     "Mail for {{ $labels.provider }} has waited {{ $value | humanizeDuration }}",
     "The oldest recipient at {{ $labels.provider }} has waited {{ $value | humanizeDuration }}, and many wait with it. "

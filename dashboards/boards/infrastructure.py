@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import stat, timeseries
 
 from dashboards import thresholds
 from dashboards.board import Board, Row
-from dashboards.boards.tls import or_none, share_of_tries
+from dashboards.boards.tls import share_of_tries, success_by_provider
 from dashboards.panels import Query, graph, number, verdict
 from dashboards.promql import RATE_INTERVAL, SCOPE, Series, highest, metric, quantile, rate, total
 
@@ -117,12 +117,10 @@ def _tls_success(title: str, question: str, direction: str) -> stat.Panel:
 
 def _tls_by_provider() -> timeseries.Panel:
     outbound = _connections().where(direction="outbound")
-    tried = rate(outbound.where(result=("ok", "failed")), "provider")
-    encrypted = or_none(rate(outbound.where(result="ok"), "provider"), tried)
     return graph(
         "TLS success by provider",
         "Which provider's TLS fails? Outbound connections that ended encrypted / connections where TLS was tried.",
-        [Query(f"{encrypted} / ({tried} > 0)", "{{provider}}")],
+        [Query(success_by_provider(outbound), "{{provider}}")],
         unit="percentunit",
         line=thresholds.TLS,
     )

@@ -10,7 +10,7 @@ from dashboards.panels import Query, bars, graph, verdict
 from dashboards.promql import SCOPE, Series, increase, metric, rate, scoped
 from dashboards.rates import Share
 
-__all__ = ["TLS", "or_none", "share_of_tries"]
+__all__ = ["TLS", "share_of_tries", "success_by_provider"]
 
 _MEANING = "connections that ended encrypted / connections where TLS was tried"
 
@@ -23,12 +23,18 @@ def share_of_tries(direction: str, span: str) -> Share:
         return increase(tried.where(result=results), over=span)
 
     whole = ended("ok", "failed")
-    return Share(or_none(ended("ok"), whole), whole, ended("failed"), thresholds.TLS, _MEANING)
+    return Share(_or_none(ended("ok"), whole), whole, ended("failed"), thresholds.TLS, _MEANING)
 
 
-def or_none(part: str, whole: str) -> str:
+def _or_none(part: str, whole: str) -> str:
     """The part, or 0 where only the whole was counted: a counter that never moved has no series yet."""
     return f"({part} or 0 * {whole})"
+
+
+def success_by_provider(connections: Series) -> str:
+    """The share of tries that ended encrypted, by provider, at each moment."""
+    tried = rate(connections.where(result=("ok", "failed")), "provider")
+    return f"{_or_none(rate(connections.where(result='ok'), 'provider'), tried)} / ({tried} > 0)"
 
 
 def _outbound() -> Series:
@@ -44,12 +50,10 @@ def _success(title: str, direction: str, span: str) -> stat.Panel:
 
 
 def _by_provider() -> timeseries.Panel:
-    tried = rate(_outbound().where(result=("ok", "failed")), "provider")
-    encrypted = or_none(rate(_outbound().where(result="ok"), "provider"), tried)
     return graph(
         "TLS success per provider",
         f"At whom does it fail, and since when? Outbound {_MEANING}.",
-        [Query(f"{encrypted} / ({tried} > 0)", "{{provider}}")],
+        [Query(success_by_provider(_outbound()), "{{provider}}")],
         unit="percentunit",
         line=thresholds.TLS,
     )
