@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from analytics.buckets import Step
 from analytics.domains import UnknownDomain, unknown_domains
-from analytics.incidents import Incident, journal
+from analytics.incidents import journal
+from analytics.incidents.incident import Incident
 from analytics.latency import Latency, latencies
 from analytics.queues import Waiting, waiting
 from analytics.rates import Question, RateRow, ask

@@ -22,7 +22,8 @@ from random import Random
 
 from analytics import steps
 from analytics.enrich import Enricher
-from analytics.incidents import Incident, replay
+from analytics.incidents.incident import Incident
+from analytics.incidents.replay import replay
 from analytics.store import Store
 from mta.events.instants import DAY, HOUR
 from mta.events.pseudonym import Keyring

@@ -10,7 +10,7 @@ from typing import Any
 
 from analytics.domains import Served
 from analytics.explore import Table
-from analytics.incidents import Incident
+from analytics.incidents.incident import Incident
 from analytics.incidents.journal import as_json
 from analytics.latency import Latency
 from analytics.rates import COUNTS, RATES, RateRow

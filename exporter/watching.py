@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from analytics.incidents.metrics import METRICS
 from analytics.incidents.watch import WatchHealth
-from exporter.alerting import CourierHealth
+from exporter.alerting.courier import CourierHealth
 from exporter.prometheus import PageSource, counter, gauge
 
 __all__ = ["watch_families"]

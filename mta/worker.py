@@ -37,7 +37,6 @@ from mta.delivery.identity import Identity
 from mta.delivery.limit_table import LimitTable
 from mta.delivery.list_headers import HeaderMaker
 from mta.delivery.mta_sts import StsPolicies
-from mta.delivery.policy_fetch import PolicyFetcher
 from mta.delivery.resolver import DnsResolver
 from mta.delivery.return_address import ReturnAddress, SignedReturns, own_sender
 from mta.delivery.returns import Returns
@@ -237,6 +236,8 @@ class Worker:
         resolver, source = self._resolver, self._source
         if not settings.mta_sts:
             return Router(settings, resolver, self._clock, source)
+        from mta.delivery.policy_fetch import PolicyFetcher
+
         trust, prohibited = TrustRoots(settings.tls_authorities).checked, Networks(settings.prohibited_networks)
         fetch = PolicyFetcher(resolver.addresses, prohibited, trust, settings.mta_sts_port)
         policies = StsPolicies(resolver.texts, fetch, self._paths.shared / "mta-sts", self._clock)

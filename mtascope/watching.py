@@ -9,7 +9,8 @@ from typing import Any
 
 from analytics.incidents.watch import Watch
 from analytics.store import Store
-from exporter.alerting import Courier, channels_of
+from exporter.alerting.channels import channels_of
+from exporter.alerting.courier import Courier
 from exporter.prometheus import PageSource
 from exporter.watching import watch_families
 from mta.events.errors import MtascopeError

@@ -1,9 +1,4 @@
-"""Incidents: from the signals of the spike detector and the safety nets to one trouble with its cause."""
+"""Incidents: from the signals of the spike detector and the safety nets to one trouble with its cause.
 
-from __future__ import annotations
-
-from analytics.incidents import journal
-from analytics.incidents.incident import Incident
-from analytics.incidents.replay import replay
-
-__all__ = ["Incident", "journal", "replay"]
+Nothing is imported here: settings of incidents are read by processes that never open the store.
+"""

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from analytics.incidents import Incident, journal, replay
+from analytics.incidents import journal
+from analytics.incidents.incident import Incident
 from analytics.incidents.journal import Silence
 from analytics.incidents.kinds import Kind
+from analytics.incidents.replay import replay
 from exporter.api.backend import Backend
 from exporter.api.guard import admin_only
 from exporter.api.parameters import Moment

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from analytics.incidents import journal, replay
+from analytics.incidents import journal
 from analytics.incidents.journal import Silence
 from analytics.incidents.kinds import Kind
+from analytics.incidents.replay import replay
 from analytics.spikes import SpikeSettings
 from analytics.store import Store
 from exporter.alerting.words import details, sentence

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from analytics.incidents import replay
+from analytics.incidents.replay import replay
 from analytics.store import Store
 from mta.events.event import Event, EventType
 from mta.events.instants import DAY, HOUR, MINUTE

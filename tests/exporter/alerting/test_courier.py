@@ -21,7 +21,9 @@ from aiosmtpd.controller import Controller
 from analytics.incidents import journal
 from analytics.incidents.incident import Incident, Signal
 from analytics.incidents.kinds import Kind
-from exporter.alerting import AlertingSettings, Courier, channels_of
+from exporter.alerting.channels import channels_of
+from exporter.alerting.courier import Courier
+from exporter.alerting.settings import AlertingSettings
 from mta.events.errors import SettingsError
 from mta.events.instants import DAY, HOUR
 
