@@ -56,7 +56,7 @@ class AggregateReader:
         self._broken = False
         self._prefixes = frozenset({""})
         self._seen_feedback = False
-        self._regular = RegularRecords(self._assembly)
+        self._regular = RegularRecords(self._assembly, self._limits)
         self._fed = self._good_until = 0
         self._pending = b""
         """What the parser has seen since the last whole record."""
@@ -148,7 +148,7 @@ class AggregateReader:
     def _after_error(self, pending: bytes, stream: Iterator[bytes]) -> Iterator[tuple[Record, ...]]:
         if self._assembly.closed:  # every record is in; what follows the report is not part of it
             self.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
-            self._broken = b"<record" in pending
+            self._broken = _holds_record(chain((pending,), stream))
         else:
             self.deviations.note(Deviation.XML_MALFORMED)
             yield from self._salvage(pending, stream)
@@ -270,6 +270,15 @@ class AggregateReader:
         self._assembly.namespace = namespace = attributes.get(f"xmlns:{prefix}" if prefix else "xmlns")
         if (namespace or "") not in _NAMESPACES:
             self.deviations.note(Deviation.NAMESPACE_UNKNOWN)
+
+
+def _holds_record(chunks: Iterable[bytes]) -> bool:
+    """Whether a record begins anywhere in them; all are read."""
+    tail, found = b"", False
+    for chunk in chunks:
+        found = found or b"<record" in tail + chunk
+        tail = (tail + chunk[-len(_RECORD) :])[-len(_RECORD) :]
+    return found
 
 
 def _steps(chunks: Iterable[bytes]) -> Iterator[bytes]:

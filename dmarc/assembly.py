@@ -7,6 +7,7 @@ ends with which method here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from dmarc import values
 from dmarc.deviation import Deviation, Deviations
@@ -112,6 +113,17 @@ class Assembly:
         for pick in reasons:
             self._add_reason(*pick(texts))
 
+    def add_repeated(self, address: str, count: int, rest: tuple[Any, ...], odd: Iterable[Deviation]) -> None:
+        """A record of which all but address and count was met before (see `dmarc/regular.py`)."""
+        source_ip, odd_ip = values.source_ip(address)
+        if odd_ip is not None:
+            self.deviations[odd_ip] += 1
+        if not count:
+            self.deviations[Deviation.COUNT_ZERO] += 1
+        for deviation in odd:
+            self.deviations[deviation] += 1
+        self._keep(Record(self._next_ordinal(), source_ip, count, *rest))
+
     def close_reason(self) -> None:
         """A `reason` ended."""
         self._add_reason(self.fields.pop("reason", None), self.fields.pop("comment", None))
@@ -161,16 +173,20 @@ class Assembly:
 
     def close_record(self) -> None:
         """A record ended: keep it, unless its count is none."""
-        ordinal = self.met
-        self.met += 1
-        if ordinal >= self._limits.records:
-            raise LimitExceeded(f"more than {self._limits.records} records")
+        ordinal = self._next_ordinal()
         count = values.count(self.fields.get("count"))
         if count is None:
             self.deviations.note(Deviation.RECORD_REFUSED)
         else:
             self._keep(self._record(ordinal, count))
         self.begin_record()
+
+    def _next_ordinal(self) -> int:
+        ordinal = self.met
+        self.met += 1
+        if ordinal >= self._limits.records:
+            raise LimitExceeded(f"more than {self._limits.records} records")
+        return ordinal
 
     def _keep(self, record: Record) -> None:
         self.done.append(record)

@@ -5,6 +5,9 @@ the first time an arrangement is met, a plan of what stands where is made by the
 search for its tags and a few look-ups. Whatever a plan cannot tell for certain is left to the parser: attributes,
 entities, CDATA, comments, empty-element tags, extensions, other letter cases, what is not ASCII, long values.
 
+Most records repeat even more: all but the address and the count was in another record, to the byte. What such a rest
+means is remembered, so that a record that has it costs one look-up.
+
 The caller makes sure that a record begins where it looks, as a child of `feedback` (see `dmarc/aggregate.py`).
 """
 
@@ -15,15 +18,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
+from typing import Any
 
 from dmarc.assembly import Assembly
+from dmarc.deviation import Deviation, Deviations
 from dmarc.grammar import RECORD, Node
+from dmarc.limits import Limits
 from dmarc.reports import AuthKind
 
 __all__ = ["Pick", "Plan", "RegularRecords", "plan_of"]
 
 _LEGAL = bytes(byte for byte in (9, 10, 13, *range(0x20, 0x7F)) if byte not in b"&]")
-_NEXT = re.compile(rb"[ \t\r\n]*<record>")
+_NEXT = re.compile(
+    rb"[ \t\r\n]*<record>(?:[ \t\r\n]*<row>[ \t\r\n]*<source_ip>[ \t\r\n]*([0-9A-Fa-f.:]{2,45})[ \t\r\n]*</source_ip>"
+    rb"[ \t\r\n]*<count>[ \t\r\n]*([0-9]{1,12})[ \t\r\n]*</count>)?"
+)
+"""A record, and how nearly all begin: with an address and a count."""
+_BEGINNING = b"<row><source_ip>192.0.2.1</source_ip><count>1</count>"
+"""Stands for any such beginning."""
+_REST = 2_000
+"""Bytes of a rest that is remembered."""
+_RESTS = 4_096
 _END = b"</record>"
 _LONGEST = 16_384
 """Bytes of a record that is read here."""
@@ -59,39 +74,69 @@ class Plan:
 class RegularRecords:
     """Reads records into an assembly."""
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, limits: Limits) -> None:
         self._assembly = assembly
+        self._repeated = _repeated(limits)
 
     def take(self, data: bytes) -> int:
         """Read the regular records that `data` begins with; how many bytes they take up."""
         at = 0
         while found := _NEXT.match(data, at):
-            end = data.find(_END, found.end(), found.end() + _LONGEST)
-            if end < 0 or not self._read(data[found.end() : end]):
+            start = found.end()
+            end = data.find(_END, start, start + _LONGEST)
+            if end < 0:
+                break
+            address, count = found.groups()
+            rest = self._repeated(data[start:end]) if address and end - start <= _REST else None
+            if rest is not None:
+                self._assembly.add_repeated(address.decode("ascii"), int(count), *rest)
+            elif not _read(data[data.index(b">", at) + 1 : end], self._assembly):
                 break
             at = end + len(_END)
         return at
 
-    def _read(self, record: bytes) -> bool:
-        if record.translate(None, _LEGAL):
-            return False
-        text = record.decode("ascii")
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")  # XML 1.0 section 2.11
-        tokens = _TOKEN.findall(text)
-        if not tokens or len(tokens) != text.count("<"):
-            return False
-        tags, texts = zip(*tokens, strict=True)
-        plan = plan_of(tags)
-        if plan is None:
-            return False
-        self._assembly.add_planned(plan.fields, plan.auth, plan.reasons, [*map(str.strip, texts), None])
-        if plan.evaluated:
-            self._assembly.close_evaluated()
-        if plan.identities:
-            self._assembly.close_identities()
-        self._assembly.close_record()
-        return True
+
+Rest = tuple[tuple[Any, ...], tuple[Deviation, ...]]
+"""The fields of a record that follow its count, and what is odd about them."""
+
+
+@lru_cache(maxsize=8)
+def _repeated(limits: Limits) -> Callable[[bytes], Rest | None]:
+    """What the rest of a record after its count means; None where it is not regular. Remembers what it has seen."""
+
+    @lru_cache(maxsize=_RESTS)
+    def of(rest: bytes) -> Rest | None:
+        deviations = Deviations()
+        assembly = Assembly(limits, deviations)
+        if not _read(_BEGINNING + rest, assembly):
+            return None
+        [record] = assembly.done
+        return None if record[1:3] != ("192.0.2.1", 1) else (record[3:], tuple(deviations.elements()))
+
+    return of
+
+
+def _read(record: bytes, assembly: Assembly) -> bool:
+    """Take up what stands between a record's tags, if it is regular."""
+    if record.translate(None, _LEGAL):
+        return False
+    text = record.decode("ascii")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")  # XML 1.0 section 2.11
+    tokens = _TOKEN.findall(text)
+    if not tokens or len(tokens) != text.count("<"):
+        return False
+    tags, texts = zip(*tokens, strict=True)
+    plan = plan_of(tags)
+    if plan is None:
+        return False
+    assembly.add_planned(plan.fields, plan.auth, plan.reasons, [*map(str.strip, texts), None])
+    if plan.evaluated:
+        assembly.close_evaluated()
+    if plan.identities:
+        assembly.close_identities()
+    assembly.close_record()
+    return True
 
 
 @lru_cache(maxsize=_PLANS)

@@ -53,7 +53,7 @@ def test_damaged_reports_are_read_alike(read_all_once, samples, choice):
 
 
 def taken(record: str) -> int:
-    return RegularRecords(Assembly(Limits(), Deviations())).take(record.encode())
+    return RegularRecords(Assembly(Limits(), Deviations()), Limits()).take(record.encode())
 
 
 def test_regular_records_take_the_short_way(record):
