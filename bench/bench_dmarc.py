@@ -41,15 +41,16 @@ def read(file):
 measure(read)
 """
 _STORED = """
-from mtascope.report_ingest import ingest_reports
+from mtascope.report_ingest import ingest_reports, report_files
 from mtascope.opened_store import open_store
 from mtascope.settings import load_settings
 settings = load_settings(None, sys.argv[2])
-store = open_store(settings)
-began, cpu = time.perf_counter(), os.times()
-answer = ingest_reports(store, settings, [sys.argv[1]])
-seconds, used = time.perf_counter() - began, os.times()
-store.close()
+cpu = os.times()
+with report_files([sys.argv[1]]) as files, open_store(settings) as store:
+    began = time.perf_counter()
+    answer = ingest_reports(store, settings, files)
+    seconds = time.perf_counter() - began
+used = os.times()
 print(json.dumps({"records": answer["records"], "failed": answer["quarantined"], "seconds": seconds,
     "cpu": sum(used[:4]) - sum(cpu[:4]),
     "rss": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024}))

@@ -38,6 +38,16 @@ _BLANKS = b" \t\r\n"
 _TAG_AT_END = re.compile(rb"<[^<>]*>[ \t\r\n]*")
 _HELD = 32 * 1024
 """Bytes that wait for the end of a record."""
+_ENDS_EARLY = frozenset(
+    expat.errors.codes[text]
+    for text in (
+        expat.errors.XML_ERROR_NO_ELEMENTS,
+        expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+        expat.errors.XML_ERROR_PARTIAL_CHAR,
+        expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    )
+)
+"""Errors of a text that is well-formed as far as it goes."""
 _NAMESPACES = frozenset({"", "urn:ietf:params:xml:ns:dmarc-2.0", "http://dmarc.org/dmarc-xml/0.1"})
 _IDENTITY = frozenset({"org_name", "report_id", "begin", "policy_domain"})
 
@@ -53,7 +63,7 @@ class AggregateReader:
         self.deviations = Deviations() if deviations is None else deviations
         self._limits = limits or Limits()
         self._assembly = Assembly(self._limits, self.deviations)
-        self._broken = False
+        self._broken = self._cut = False
         self._prefixes = frozenset({""})
         self._seen_feedback = False
         self._regular = RegularRecords(self._assembly, self._limits)
@@ -90,11 +100,12 @@ class AggregateReader:
                     return
                 held = self._take_regular(held)
             yield from self._batch()
-        if not (self._advance(held) and self._feed(b"", final=True)):
-            self.deviations.note(Deviation.XML_CUT)
-            yield from self._salvage(self._pending, iter(()))
+        whole = self._advance(held) and self._feed(b"", final=True)
         yield from self._batch()
-        self._judge()
+        if whole:
+            self._judge()
+        else:
+            yield from self._after_error(self._pending, iter(()))
 
     def _next_piece(self, held: bytes) -> bytes:
         """What the parser is to see next: up to where a regular record may begin; b"" where that is not yet to be seen.
@@ -134,7 +145,8 @@ class AggregateReader:
         """False where the data stop being XML."""
         try:
             self._parser.Parse(data, final)
-        except expat.ExpatError:
+        except expat.ExpatError as error:
+            self._cut = error.code in _ENDS_EARLY
             return False
         return True
 
@@ -148,9 +160,9 @@ class AggregateReader:
     def _after_error(self, pending: bytes, stream: Iterator[bytes]) -> Iterator[tuple[Record, ...]]:
         if self._assembly.closed:  # every record is in; what follows the report is not part of it
             self.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
-            self._broken = _holds_record(chain((pending,), stream))
+            self._broken = self._cut or _holds_record(chain((pending,), stream))
         else:
-            self.deviations.note(Deviation.XML_MALFORMED)
+            self.deviations.note(Deviation.XML_CUT if self._cut else Deviation.XML_MALFORMED)
             yield from self._salvage(pending, stream)
         self._judge()
 

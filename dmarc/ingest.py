@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from dmarc.carrier import MailAuth
 from dmarc.limits import Limits
 from dmarc.mailbox.folder import SourceFile, chunks_of
-from dmarc.settings import DmarcSettings
 from dmarc.staging import Staging, Trust
 from dmarc.store import ReportReceipt, ReportStore
 from mta.events.pseudonym import Keyring
+
+if TYPE_CHECKING:  # looking at reports needs no settings
+    from dmarc.settings import DmarcSettings
 
 __all__ = ["ReportIngest", "ingest_files"]
 
@@ -26,7 +29,10 @@ class ReportIngest:
         settings: DmarcSettings | None = None,
         limits: Limits | None = None,
     ) -> None:
-        settings = settings or DmarcSettings()
+        if settings is None:
+            from dmarc.settings import DmarcSettings
+
+            settings = DmarcSettings()
         self.receipt = ReportReceipt()
         self.keyring = keyring
         self.trust = Trust(settings.domains, tuple(name.lower() for name in settings.trusted_authserv_ids))

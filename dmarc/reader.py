@@ -7,6 +7,7 @@ little, so that it starts in a blink, and it ends when standard input does.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO
 import orjson
 
 from dmarc.limits import Limits
-from dmarc.mailbox.folder import chunks_of
+from dmarc.mailbox.folder import chunks_of, shown
 from dmarc.staging import Staging, Trust
 from mta.events.pseudonym import Keyring
 
@@ -27,7 +28,10 @@ END = b"end"
 
 def read_batches(orders: BinaryIO, out: BinaryIO) -> None:
     """Take orders until there are no more: a line each; the first says whom to trust and holds the keys."""
-    first = orjson.loads(orders.readline())
+    terms = orders.readline()
+    if not terms:
+        return
+    first = orjson.loads(terms)
     keys = {int(epoch): bytes.fromhex(key) for epoch, key in first["recipient_keys"].items()}
     keyring = Keyring(bytes.fromhex(first["identity"]), keys)
 
@@ -38,7 +42,7 @@ def read_batches(orders: BinaryIO, out: BinaryIO) -> None:
     for line in orders:
         order = orjson.loads(line)
         for path in order["paths"]:
-            _read_file(staging, path, order["now"])
+            _read_file(staging, os.fsdecode(path.encode("latin-1")), order["now"])
         staging.flush()
         counts = {"ids": staging.ids, "inputs": staging.inputs, "records": staging.records}
         out.write(b"%b %b\n" % (END, orjson.dumps(counts)))
@@ -53,7 +57,7 @@ def _trust(content: dict[str, list[str]]) -> Trust:
 def _read_file(staging: Staging, path: str, now: int) -> None:
     """A file that vanishes or cannot be opened is passed over."""
     with suppress(OSError), Path(path).open("rb") as stream:
-        staging.take(path, chunks_of(stream), now)
+        staging.take(shown(path), chunks_of(stream), now)
 
 
 if __name__ == "__main__":

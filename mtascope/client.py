@@ -1,15 +1,20 @@
-"""Asking the store: through the live owner's socket if there is one, else by opening the file itself."""
+"""Asking the store: through the live owner's socket if there is one, else by opening the file itself.
+
+httpx takes long to load, so it is imported when there is somebody to ask.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from mta.events.errors import MtascopeError, SettingsError
-from mtascope.settings import DataFolder
+
+if TYPE_CHECKING:
+    import httpx
+
+    from mtascope.settings import DataFolder
 
 __all__ = ["OwnerClient", "OwnerUnavailable", "ask_socket", "call_socket", "connect"]
 
@@ -24,6 +29,8 @@ class OwnerClient:
     """The owner's API over its socket. Each call returns decoded JSON or raises a named error."""
 
     def __init__(self, path: Path, timeout: float | None = 30.0) -> None:
+        import httpx
+
         self._path = path
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=timeout
@@ -48,6 +55,8 @@ class OwnerClient:
         return self._response("DELETE", url).json()
 
     def _response(self, method: str, url: str, **options: Any) -> httpx.Response:
+        import httpx
+
         try:
             response = self._http.request(method, url, **options)
         except httpx.HTTPError as error:
@@ -61,12 +70,16 @@ class OwnerClient:
 
 def ask_socket(path: Path, url: str, timeout: float = 1.0) -> httpx.Response:
     """GET from whatever serves HTTP on a unix socket (an MTA worker's control, say); raises httpx.HTTPError."""
+    import httpx
+
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=timeout) as client:
         return client.get(f"http://localhost{url}").raise_for_status()
 
 
 def call_socket(path: Path, method: str, url: str, body: Any = None, timeout: float = 30.0) -> Any:
     """The JSON that whatever serves HTTP on a unix socket answers; raises httpx.HTTPError."""
+    import httpx
+
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=timeout) as client:
         return client.request(method, f"http://localhost{url}", json=body).raise_for_status().json()
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from analytics.store import Store
 from mta.events.errors import SettingsError
 from mta.events.instants import parse_instant
 from mtascope.client import connect
 from mtascope.output import Duration
-from mtascope.settings import Settings
+
+if TYPE_CHECKING:  # not loaded where an owner answers
+    from analytics.store import Store
+    from mtascope.settings import Settings
 
 __all__ = ["answer", "instant", "order"]
 

@@ -9,23 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["SourceFile", "chunks_of", "find_files", "is_maildir"]
+__all__ = ["SourceFile", "chunks_of", "find_files", "is_maildir", "shown"]
 
 _STEP = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file: its name for people, and the way to open it."""
+    """One file: its name for people, the way to open it, and where it is, if it has a name in the file system."""
 
     name: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
+    path: str = ""
 
 
 def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
     """What a file holds, piece by piece."""
     while chunk := stream.read(_STEP):
         yield chunk
+
+
+def shown(path: str) -> str:
+    """A path as text: bytes that are not UTF-8 are written out (backslash, x, two digits)."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_maildir(path: str) -> bool:
@@ -40,13 +46,17 @@ def find_files(path: str) -> Iterator[SourceFile]:
     Symbolic links to folders are not followed, so that no loop can be made of them. Special files are left alone.
     """
     if not Path(path).is_dir():
-        yield SourceFile(path, lambda: Path(path).open("rb"))  # noqa: SIM115 - the caller closes
+        yield _file(path)
         return
     for folder, folders, names in os.walk(path):
         folders.sort()
         if is_maildir(folder) and "tmp" in folders:
             folders.remove("tmp")
         for name in sorted(names):
-            file = Path(folder, name)
-            if file.is_file():
-                yield SourceFile(str(file), lambda file=file: file.open("rb"))  # type: ignore[misc]
+            file = os.path.join(folder, name)  # noqa: PTH118 - there may be very many
+            if os.path.isfile(file):  # noqa: PTH113
+                yield _file(file)
+
+
+def _file(path: str) -> SourceFile:
+    return SourceFile(shown(path), lambda: Path(path).open("rb"), path)

@@ -17,7 +17,6 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import orjson
 
 from analytics.incidents.journal import Notification
@@ -156,6 +155,8 @@ class MailChannel:
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> None:
+    import httpx  # takes long to load, and every command reads these settings
+
     try:
         answer = httpx.post(
             url, content=body, headers={"Content-Type": "application/json", **headers}, timeout=timeout, trust_env=False

@@ -9,21 +9,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import click
-from pydantic import ValidationError
 
-from dmarc.mailbox.folder import SourceFile, chunks_of, find_files
+from dmarc.mailbox.folder import SourceFile, chunks_of, find_files, shown
 from dmarc.reading import Reading, read_reports
 from dmarc.reports import AggregateReport, Outcome, Record
-from dmarc.settings import ImapSettings
 from dmarc.values import printable
 from mta.events.instants import format_instant, parse_instant
 from mtascope.output import Exit, data_option, emit, json_option, say
-from mtascope.questions import answer, order
-from mtascope.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # looking at reports needs neither settings nor a store
+    from dmarc.settings import ImapSettings
+    from mtascope.settings import Settings
 
 __all__ = ["command", "reading_fields", "record_fields"]
 
@@ -90,7 +90,9 @@ def ingest(
 
     Example: mtascope dmarc ingest --maildir ~/Maildir
     """
-    from mtascope.report_ingest import ingest_reports
+    from mtascope.client import connect
+    from mtascope.report_ingest import ingest_alone
+    from mtascope.settings import load_settings
 
     settings = load_settings(config, data_dir)
     wanted = [str(Path(path).resolve()) for path in (*paths, *maildirs)]
@@ -100,14 +102,14 @@ def ingest(
         say(f"{absent[0]}: no such file or folder")
         return Exit.MISSING
     imap = None if url is None else imap_settings(url, password_file)
-    shown = _progress if sys.stderr.isatty() else None
-    answered: dict[str, Any] = order(
-        _lean(settings),
-        "/v1/dmarc/ingest",
-        {"paths": wanted, "imap": None if imap is None else imap.model_dump(mode="json")},
-        lambda store: ingest_reports(store, settings, wanted, shown, imap),
+    told = _progress if sys.stderr.isatty() else None
+    owner = connect(settings.folder, timeout=None)
+    answered: dict[str, Any] = (
+        ingest_alone(_lean(settings), wanted, told, imap)
+        if owner is None
+        else owner.post("/v1/dmarc/ingest", {"paths": wanted, "imap": imap.model_dump(mode="json") if imap else None})
     )
-    if shown is not None:
+    if told is not None:
         click.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
         emit(answered)
@@ -132,6 +134,8 @@ def advise(
     Example: mtascope dmarc advise example.com
     """
     from mtascope.dmarc_reports import advice_answer
+    from mtascope.questions import answer
+    from mtascope.settings import load_settings
 
     settings = load_settings(config, data_dir)
     end = None if until is None else _instant(until)
@@ -166,6 +170,8 @@ def posture(
     """
     from dmarc.posture import Level
     from mtascope.dmarc_reports import posture_answer
+    from mtascope.questions import answer
+    from mtascope.settings import load_settings
 
     settings = load_settings(config, data_dir)
     found: dict[str, Any] = answer(
@@ -191,6 +197,10 @@ def _lean(settings: Settings) -> Settings:
 
 def imap_settings(url: str, password_file: str | None) -> ImapSettings:
     """The mailbox that a URL names (RFC 5092): imaps, or imap with STARTTLS, which loopback does without."""
+    from pydantic import ValidationError
+
+    from dmarc.settings import ImapSettings
+
     parts = urlsplit(url)
     if parts.scheme not in ("imap", "imaps") or not parts.hostname or not parts.username or parts.password:
         raise click.UsageError("write --imap imaps://user@host/Folder, and the password into --password-file")
@@ -248,7 +258,7 @@ def _sources(paths: tuple[str, ...]) -> Iterator[SourceFile | str]:
         elif Path(path).exists():
             yield from find_files(path)
         else:
-            yield f"{path}: no such file or folder"
+            yield f"{shown(path)}: no such file or folder"
 
 
 def _lines(source: SourceFile, *, with_records: bool) -> Iterator[dict[str, Any]]:

@@ -52,31 +52,37 @@ def folder(tmp_path, report, record, gz, samples):
         (root / f"sample{number}").write_bytes(data)
     (root / "junk").write_bytes(b"junk")
     (root / "empty").write_bytes(b"")
+    (root / os.fsdecode(b"not-utf8-\xff")).write_bytes(b"")
     return root
 
 
 def names(folder) -> list[str]:
-    return [file.name for file in find_files(str(folder))]
+    return [file.path for file in find_files(str(folder))]
+
+
+def read_by_two(paths: list[str], ingest: ReportIngest) -> list[int]:
+    with ReaderProcesses(2) as readers:
+        return list(ingest_paths(paths, ingest, readers))
 
 
 def test_several_processes_store_what_one_stores(stored, folder):
     alone = stored(lambda ingest: ingest_files(find_files(str(folder)), ingest))
-    together = stored(lambda ingest: list(ingest_paths(names(folder), ingest, 2)))
+    together = stored(lambda ingest: read_by_two(names(folder), ingest))
     assert together == alone
     assert len(alone["report"]) > 110
 
 
 def test_progress_is_told_and_a_file_that_vanished_is_passed_over(stored, folder):
     told: list[int] = []
-    stored(lambda ingest: told.extend(ingest_paths([*names(folder), "/nowhere/at/all"], ingest, 2)))
+    stored(lambda ingest: told.extend(read_by_two([*names(folder), "/nowhere/at/all"], ingest)))
     assert told == sorted(told)
     assert told[-1] == len(names(folder))
     assert len(told) > 3
 
 
 def kill_and_go_on(ingest: ReportIngest, paths: list[str]) -> None:
-    with ReaderProcesses(ingest, 2) as readers:
-        for _ in readers.take(paths):
+    with ReaderProcesses(2) as readers:
+        for _ in readers.take(paths, ingest):
             for reader in readers._readers:
                 os.kill(reader.pid, signal.SIGKILL)
 

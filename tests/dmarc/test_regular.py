@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -40,7 +41,7 @@ def parsed_only(data: bytes) -> bytes:
     return data.replace(b"<record>", b"<record >")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=int(os.environ.get("MTASCOPE_FUZZ_EXAMPLES", "300")), deadline=None)
 @given(choice=st.data())
 def test_damaged_reports_are_read_alike(read_all_once, samples, choice):
     data = bytearray(samples[0])
