@@ -17,8 +17,8 @@ from typing import BinaryIO
 __all__ = ["StagedRows"]
 
 _FILE_SIZE = 2 * 1024 * 1024
-_LINE_SIZE = 8 * 1024 * 1024
-"""Bytes of a line at most; DuckDB sets aside twice as much."""
+_LINE_SIZE = 2 * 1024 * 1024
+"""Bytes of a line at most (`dmarc/staging.py` writes shorter ones); DuckDB sets aside twice as much."""
 
 
 class StagedRows:

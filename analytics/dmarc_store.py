@@ -92,7 +92,7 @@ class DmarcStore:
         """Store what is staged, all or nothing; what was counted, after the commit."""
         try:
             self._staged.flush()
-            with self._store.alone():
+            with self._store.alone(), self._memory_given_back():
                 try:
                     self._judge()
                     self._store_slices()
@@ -121,6 +121,16 @@ class DmarcStore:
                 self._con.rollback()
             raise
 
+    @contextmanager
+    def _memory_given_back(self) -> Iterator[None]:
+        """A slice's memory goes back to the system after each, so that a report may have any number of slices."""
+        self._con.execute("SET allocator_bulk_deallocation_flush_threshold = '1MB'")
+        try:
+            yield
+        finally:
+            with suppress(duckdb.Error):
+                self._con.execute("RESET allocator_bulk_deallocation_flush_threshold")
+
     def _judge(self) -> None:
         """Make temporary tables of what is new; nothing is stored yet."""
         con = self._con
@@ -134,19 +144,22 @@ class DmarcStore:
         con.execute(_FRESH)
 
     def _store_slices(self) -> None:
-        """Of tables with much staged, all slices but the last, each in a transaction of its own, to bound memory.
+        """Tables with more staged than one slice, each slice in a transaction of its own, to bound memory.
 
         Until their report is stored they are strays, which no question sees and which the next user removes.
         """
         for table in _DETAILS:
-            for select in self._staged.selects(table)[:-1]:
-                self._insert_details(table, select)
+            slices = self._staged.selects(table)
+            if len(slices) > 1:
+                for select in slices:
+                    self._insert_details(table, select)
 
     def _apply(self) -> dict[str, int]:
         con = self._con
         for table in _DETAILS:
-            for select in self._staged.selects(table)[-1:]:
-                self._insert_details(table, select)
+            slices = self._staged.selects(table)
+            if len(slices) == 1:
+                self._insert_details(table, slices[0])
         con.execute(
             "INSERT INTO dmarc.report BY NAME SELECT *, 0 AS revision, true AS is_current FROM staged_report "
             "WHERE report_id IN (SELECT report_id FROM fresh)"

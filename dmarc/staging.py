@@ -34,6 +34,8 @@ _RAW_KEPT = 64 * 1024
 """Bytes of a quarantined input that are kept for a look."""
 _ROWS_TOGETHER = 8
 """Rows of a table that are written as one line: a store that reads many lines at once holds all their rows."""
+_LINE = 256 * 1024
+"""Bytes above which each row gets a line of its own; no row has two megabytes (see `dmarc/limits.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,13 @@ class Staging:
     def _write(self, table: str) -> None:
         held = self._held[table]
         for start in range(0, len(held), _ROWS_TOGETHER):
-            self._emit(table, rows.encoded(table, held[start : start + _ROWS_TOGETHER]))
+            some = held[start : start + _ROWS_TOGETHER]
+            line = rows.encoded(table, some)
+            if len(line) <= _LINE:
+                self._emit(table, line)
+            else:
+                for row in some:
+                    self._emit(table, rows.encoded(table, [row]))
         held.clear()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmarc.ingest import ReportIngest, ingest_files
@@ -22,7 +23,8 @@ if TYPE_CHECKING:  # a store takes long to load: readers are started before
 __all__ = ["ReportFiles", "ingest_alone", "ingest_reports", "report_files"]
 
 _FEW = 100
-"""Files that are read here; more are worth processes of their own."""
+_SMALL = 512 * 1024
+"""Files, and bytes in them, that are read here; more are worth processes of their own."""
 _MOST_READERS = 4
 
 Progress = Callable[[str, int], None]
@@ -42,10 +44,10 @@ def report_files(paths: Sequence[str]) -> Iterator[ReportFiles]:
     """The files under `paths`. Their readers are started at once, and ended with the `with` block."""
     files = chain.from_iterable(map(find_files, paths))
     first = list(islice(files, _FEW))
-    if len(first) < _FEW:
+    if len(first) < _FEW and sum(map(_size, first)) < _SMALL:
         yield ReportFiles(first)
         return
-    with ReaderProcesses(min(os.cpu_count() or 1, _MOST_READERS)) as readers:
+    with ReaderProcesses(min(os.cpu_count() or 1, _MOST_READERS, len(first))) as readers:
         yield ReportFiles(chain(first, files), readers)
 
 
@@ -83,6 +85,13 @@ def ingest_alone(
 
         with open_store(settings) as store:
             return ingest_reports(store, settings, files, progress, imap)
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return Path(file.path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _ingest_files(files: ReportFiles, ingest: ReportIngest, tell: Progress) -> None:

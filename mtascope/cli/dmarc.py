@@ -191,7 +191,7 @@ def posture(
 def _lean(settings: Settings) -> Settings:
     """With a store that gives back what it has written, for a command that only writes."""
     return settings.model_copy(
-        update={"store": settings.store.model_copy(update={"threads": 1, "checkpoint_megabytes": 16})}
+        update={"store": settings.store.model_copy(update={"threads": 1, "checkpoint_megabytes": 4})}
     )
 
 
