@@ -78,9 +78,7 @@ class DmarcStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._con = store.cursor()
-        self._staged = StagedRows(
-            store.path.parent, {table: _columns(self._con, table) for table in (*_TEMPORARY, *_DETAILS)}
-        )
+        self._staged = StagedRows(store.path.parent, _columns(self._con))
         with store.alone():
             self._drop_strays()
 
@@ -195,12 +193,14 @@ class DmarcStore:
         return dict(zip(names, row, strict=True))
 
 
-def _columns(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """The columns that are staged, with their types."""
-    left_out = _OWN | (_COPIED.keys() if table == "record" else frozenset())
+def _columns(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """The columns that are staged of each table, with their types."""
     rows = con.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'dmarc' AND table_name = ? "
-        "ORDER BY column_index",
-        [table],
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'dmarc' "
+        "ORDER BY table_name, column_index"
     ).fetchall()
-    return {name: sql_type for name, sql_type in rows if name not in left_out}
+    columns: dict[str, dict[str, str]] = {table: {} for table in (*_TEMPORARY, *_DETAILS)}
+    for table, name, sql_type in rows:
+        if table in columns and name not in (_OWN | _COPIED.keys() if table == "record" else _OWN):
+            columns[table][name] = sql_type
+    return columns

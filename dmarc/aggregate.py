@@ -186,6 +186,7 @@ class AggregateReader:
         self.deviations.pop(Deviation.ELEMENT_UNKNOWN, None)
         self._seen_feedback = False
         self._begin_parser(DOCUMENT)
+        head = head[max(head.find(b"<feedback"), 0) :]  # what stands before it may be what is broken
         cleaned = clean_utf8(head)
         if cleaned != head:
             self.deviations.note(Deviation.REPAIRED_TEXT)

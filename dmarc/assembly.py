@@ -292,8 +292,7 @@ class Assembly:
             note(Deviation.VERSION_UNKNOWN)
         if not self.met:
             note(Deviation.NO_RECORDS)
-        policy = self._policy()
-        if {policy.p, policy.sp, policy.np} - _POLICIES or policy.p is None:
+        if {values.token(get(name)) for name in ("p", "sp", "np")} - _POLICIES or not values.token(get("p")):
             note(Deviation.POLICY_UNKNOWN)
         self._note_period()
 

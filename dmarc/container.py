@@ -1,4 +1,4 @@
-"""Finding reports in whatever they come in: bare, gzip, zip, mails, mbox, and each within another.
+"""Finding reports in whatever they come in: bare, compressed, zip, mails, mbox, and each within another.
 
 What a thing is is decided by its first bytes, never by names or media types, which real reporters get wrong. Everything
 streams but what cannot (zip files and mails), and everything counts against one budget, so that no nesting of small
@@ -20,22 +20,27 @@ from enum import Enum, auto
 from itertools import chain
 
 from dmarc.carrier import Carrier, carrier_of
+from dmarc.compression import STEP, Budget, Meter, bunzip2, gunzip, unxz
 from dmarc.deviation import Deviation, Deviations
 from dmarc.errors import DamagedReport, NotAReport
 from dmarc.failure import is_failure_report
 from dmarc.limits import Limits
 from dmarc.mailbox.mbox import split_mbox
 from dmarc.reports import ReportKind
+from dmarc.smime import is_cms, signed_content
+from dmarc.tnef import SIGNATURE as TNEF
+from dmarc.tnef import tnef_attachments
+from dmarc.uuencode import uuencoded_files
 from dmarc.values import printable
 from mta.events.errors import LimitExceeded, ParseError
 from mta.events.mail.message import Part, read_message
 
 __all__ = ["Payload", "Refused", "unpack"]
 
-_STEP = 64 * 1024
 _PEEK = 4_096
 _CENTRAL_ENTRIES = 1_000
 """Entries of a zip directory; more are not even listed."""
+_BLANKS = b" \t\r\n"
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
     IndexError, OverflowError,
@@ -45,13 +50,14 @@ _FOREIGN = {
     b"\xd0\xcf\x11\xe0": "an Outlook .msg file: export the mail as .eml",
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a RAR archive",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"%PDF": "a PDF",
 }
+_TAR = slice(257, 262), b"ustar"
+_ESCAPED = re.compile(rb"&lt;(?:\?xml|feedback)[ &>]")
 _MAIL = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,76}:")
 _BASE64 = re.compile(rb"(?:H4sI|UEsD|PD94|PGZl)[A-Za-z0-9+/=\r\n]*\Z")
+_UUENCODED = re.compile(rb"^begin(?:-base64)? 0?[0-7]{3} ", re.MULTILINE)
 _QUIET = frozenset({"no-report", "empty", "unsupported"})
 """Reasons that are not worth a word about one part when another part is a report."""
 
@@ -85,6 +91,12 @@ class _Form(Enum):
 
     GZIP = auto()
     ZIP = auto()
+    BZIP2 = auto()
+    XZ = auto()
+    TNEF = auto()
+    CMS = auto()
+    ESCAPED = auto()
+    """XML as text for people: in a web page, or escaped once too often."""
     XML = auto()
     JSON = auto()
     BASE64 = auto()
@@ -93,20 +105,20 @@ class _Form(Enum):
     UNKNOWN = auto()
 
 
-_MAGIC = ((b"\x1f\x8b", _Form.GZIP), (b"PK\x03\x04", _Form.ZIP), (b"PK\x05\x06", _Form.ZIP))
+_MAGIC = (
+    (b"\x1f\x8b", _Form.GZIP),
+    (b"x\x9c", _Form.GZIP),  # zlib's own format, in three strengths
+    (b"x\xda", _Form.GZIP),
+    (b"x\x01", _Form.GZIP),
+    (b"PK\x03\x04", _Form.ZIP),
+    (b"PK\x05\x06", _Form.ZIP),
+    (b"BZh", _Form.BZIP2),
+    (b"\xfd7zXZ\0", _Form.XZ),
+    (TNEF, _Form.TNEF),
+)
+_STREAMS = {_Form.GZIP: gunzip, _Form.BZIP2: bunzip2, _Form.XZ: unxz}
+_PACKED = frozenset({*_STREAMS, _Form.ZIP, _Form.TNEF, _Form.CMS})
 _TEXT_STARTS = ((b"<", _Form.XML), (b"{", _Form.JSON), (b"[", _Form.JSON), (b"From ", _Form.MBOX))
-
-
-@dataclass(slots=True)
-class _Budget:
-    """Bytes that may still come out of one input."""
-
-    left: int
-
-    def spend(self, amount: int) -> None:
-        self.left -= amount
-        if self.left < 0:
-            raise LimitExceeded("unpacks to more than one input may hold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ class _Place:
     """Where in the input something stands."""
 
     limits: Limits
-    budget: _Budget
+    budget: Budget
     member: str = ""
     depth: int = 0
     carrier: Carrier | None = None
@@ -129,17 +141,24 @@ class _Place:
         member = "/".join(part for part in (self.member, printable(name)[:200]) if part)
         return replace(self, member=member, depth=self.depth + 1, deviations=Deviations(self.deviations))
 
+    def meter(self, packed: int = 0) -> Meter:
+        """For a compressed stream of so many bytes, as far as that is known."""
+        return Meter(self.limits, self.budget, self.deviations, packed)
+
 
 def unpack(chunks: Iterable[bytes], limits: Limits | None = None) -> Iterator[Payload | Refused]:
     """Every report in an input, in order. An input without any gives exactly one Refused; nothing is raised."""
     limits = limits or Limits()
-    yield from _open(iter(chunks), _Place(limits, _Budget(limits.unpacked)))
+    yield from _open(iter(chunks), _Place(limits, Budget(limits.unpacked)))
 
 
 def _open(chunks: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:
     try:
         first, stream = _peek(chunks)
-        yield from _opened(_form(first), first, stream, place)
+        form = _form(first)
+        if form in _PACKED and first[:1] in _BLANKS:
+            stream = _without_blanks(stream)
+        yield from _opened(form, first, stream, place)
     except ParseError as error:
         yield Refused(place.member, error, place.carrier)
 
@@ -151,28 +170,53 @@ def _opened(form: _Form, first: bytes, stream: Iterator[bytes], place: _Place) -
             yield Payload(place.member, ReportKind.AGGREGATE, stream, place.deviations, place.carrier)
         case _Form.JSON:
             yield Payload(place.member, ReportKind.TLS, stream, place.deviations, place.carrier)
-        case _Form.GZIP:
-            inner = place.inside()
-            yield from _open(_gunzip(stream, inner), inner)
-        case _Form.BASE64:
-            yield from _open(iter([_unbase64(_collect(stream, limits.packed))]), place.inside())
-        case _Form.ZIP:
-            yield from _unzip(_collect(stream, limits.packed), place)
         case _Form.MBOX:
             for number, mail in enumerate(split_mbox(stream, limits.mail.size), start=1):
-                fresh = replace(place, budget=_Budget(limits.unpacked), deviations=Deviations())
+                fresh = replace(place, budget=Budget(limits.unpacked), deviations=Deviations())
                 yield from _from_mail(mail, fresh.inside(f"mail {number}"))
         case _Form.MAIL:
             yield from _from_mail(_collect(stream, limits.mail.size), place)
-        case _:
+        case _Form.UNKNOWN:
             raise _unknown(first)
+        case _:
+            yield from _unpacked(form, stream, place)
+
+
+def _unpacked(form: _Form, stream: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:
+    """What is in something that holds something else."""
+    if form in _STREAMS:
+        inner = place.inside()
+        yield from _open(_STREAMS[form](stream, inner.meter()), inner)
+        return
+    data = _collect(stream, place.limits.packed)
+    match form:
+        case _Form.ZIP:
+            yield from _unzip(data, place)
+        case _Form.TNEF:
+            yield from _worth_telling(_files(tnef_attachments(data), place), place)
+        case _Form.CMS:
+            content = signed_content(data)
+            if is_cms(content.lstrip(_BLANKS)):
+                raise LimitExceeded("signed within signed")
+            yield from _open(iter((content,)), place)
+        case _Form.ESCAPED:
+            inner = place.inside()
+            inner.deviations.note(Deviation.REPAIRED_TEXT)
+            yield from _open(iter((_unescaped(data),)), inner)
+        case _:
+            yield from _open(iter([_unbase64(data)]), place.inside())
 
 
 def _form(first: bytes) -> _Form:
     """What it is; text is looked at without byte order mark, blanks and the zero bytes of UTF-16."""
+    packed = first.lstrip(_BLANKS)
     for magic, form in _MAGIC:
-        if first.startswith(magic):
+        if packed.startswith(magic):
             return form
+    if is_cms(packed):
+        return _Form.CMS
+    if b"<feedback" not in first and _ESCAPED.search(first):
+        return _Form.ESCAPED
     text = first.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     for start, form in _TEXT_STARTS:
         if text.startswith(start):
@@ -186,9 +230,13 @@ def _unknown(first: bytes) -> NotAReport:
     for magic, name in _FOREIGN.items():
         if first.startswith(magic):
             return NotAReport(f"cannot be opened: {name}", reason="unsupported")
+    if first[_TAR[0]] == _TAR[1]:
+        return NotAReport("cannot be opened: a tar archive", reason="unsupported")
+    if first.startswith(b"-----BEGIN PGP MESSAGE"):
+        return NotAReport("an encrypted mail", reason="encrypted")
     if not first.strip(b"\0 \t\r\n"):
         return NotAReport("empty", reason="empty")
-    return NotAReport("neither XML, JSON, a mail, gzip nor zip", reason="no-report")
+    return NotAReport("neither XML, JSON, a mail nor anything packed that is known", reason="no-report")
 
 
 def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
@@ -201,6 +249,15 @@ def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return first[:_PEEK], chain((first,) if first else (), chunks)
 
 
+def _without_blanks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What some gateways put before an attachment is no part of it."""
+    for chunk in chunks:
+        rest = chunk.lstrip(_BLANKS)
+        if rest:
+            yield rest
+            yield from chunks
+
+
 def _collect(chunks: Iterator[bytes], limit: int) -> bytes:
     parts, size = [], 0
     for chunk in chunks:
@@ -211,6 +268,28 @@ def _collect(chunks: Iterator[bytes], limit: int) -> bytes:
     return b"".join(parts)
 
 
+def _unescaped(text: bytes) -> bytes:
+    """From the first escaped tag on, as the XML that it shows."""
+    import html  # rarely needed, and large
+
+    found = _ESCAPED.search(text)
+    return html.unescape(text[found.start() if found else 0 :].decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _files(files: Iterable[tuple[str, bytes]], place: _Place) -> Iterator[Payload | Refused]:
+    """Files that were found within something, by name."""
+    found = False
+    for number, (name, data) in enumerate(files, start=1):
+        found = True
+        if number > place.limits.members:
+            yield Refused(place.member, LimitExceeded(f"more than {place.limits.members} files"), place.carrier)
+            return
+        place.budget.spend(len(data))
+        yield from _open(iter((data,)), place.inside(name or f"file {number}"))
+    if not found:
+        raise NotAReport("nothing in it", reason="empty")
+
+
 def _unbase64(text: bytes) -> bytes:
     """An attachment whose transfer encoding nobody declared."""
     clean = re.sub(rb"[^A-Za-z0-9+/]", b"", text)
@@ -218,74 +297,6 @@ def _unbase64(text: bytes) -> bytes:
         return base64.b64decode(clean[: len(clean) - (len(clean) % 4 == 1)] + b"=" * (-len(clean) % 4))
     except binascii.Error as error:
         raise DamagedReport(f"damaged base64: {error}", reason="damaged") from error
-
-
-def _gunzip(chunks: Iterator[bytes], place: _Place) -> Iterator[bytes]:
-    """What every member of a gzip stream holds (RFC 1952 section 2.2 allows several). A cut is noted, not raised."""
-    meter = _Meter(place)
-    inflater: zlib._Decompress | None = None
-    for chunk in chunks:
-        data = chunk
-        while data:
-            if inflater is None:
-                data = data.lstrip(b"\0")
-                if not data:
-                    break
-                if meter.packed and not data.startswith(b"\x1f"):
-                    place.deviations.note(Deviation.CONTAINER_TRAILING_BYTES)
-                    return
-                inflater = zlib.decompressobj(wbits=31)
-            before, standing = len(data), inflater.copy()
-            try:
-                out = inflater.decompress(data, _STEP)
-            except zlib.error as error:
-                yield from map(meter.passed, _last_words(standing, data))
-                yield from meter.damaged(error)
-                return
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            meter.packed += before - len(data)
-            if out:
-                yield meter.passed(out)
-            if inflater.eof:
-                inflater = None
-    if inflater is not None:
-        yield from meter.damaged(EOFError("the stream ends early"))
-
-
-def _last_words(inflater: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """What comes out before the byte at which a stream is damaged; the library drops it with the error."""
-    for byte in data:
-        try:
-            out = inflater.decompress(bytes((byte,)))
-        except zlib.error:
-            return
-        if out:
-            yield out
-
-
-class _Meter:
-    """Watches what comes out of one compressed stream."""
-
-    def __init__(self, place: _Place, packed: int = 0) -> None:
-        self._place = place
-        self.packed = packed
-        self.unpacked = 0
-
-    def passed(self, out: bytes) -> bytes:
-        """`out`, once it is known to be within the limits."""
-        limits = self._place.limits
-        self.unpacked += len(out)
-        if self.unpacked > limits.ratio_from and self.unpacked > limits.ratio * max(self.packed, 1):
-            raise LimitExceeded(f"unpacks to more than {limits.ratio} times its size: a bomb")
-        self._place.budget.spend(len(out))
-        return out
-
-    def damaged(self, error: Exception) -> Iterator[bytes]:
-        """Keep what came out before the damage; nothing came out: say so."""
-        if not self.unpacked:
-            raise DamagedReport(f"damaged compression: {error}", reason="damaged") from error
-        self._place.deviations.note(Deviation.CONTAINER_CUT)
-        yield from ()
 
 
 def _unzip(data: bytes, place: _Place) -> Iterator[Payload | Refused]:
@@ -313,16 +324,16 @@ def _members(archive: zipfile.ZipFile, packed: int, place: _Place) -> Iterator[P
         inner = place.inside(info.filename)
         if info.flag_bits & 1:
             yield Refused(inner.member, NotAReport("an encrypted zip member", reason="encrypted"), place.carrier)
-        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
             yield Refused(inner.member, NotAReport("an unusual zip compression", reason="unsupported"), place.carrier)
         else:
-            yield from _open(_member(archive, info, _Meter(inner, packed)), inner)
+            yield from _open(_member(archive, info, inner.meter(packed)), inner)
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: _Meter) -> Iterator[bytes]:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: Meter) -> Iterator[bytes]:
     try:
         with archive.open(info) as stream:
-            while out := stream.read(_STEP):
+            while out := stream.read(STEP):
                 yield meter.passed(out)
     except _ZIP_ERRORS as error:
         yield from meter.damaged(error)
@@ -330,7 +341,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: _Meter) -> I
 
 def _first_member(data: bytes, place: _Place) -> Iterator[bytes]:
     """The first member of a zip file whose directory is missing: cut off, or sent in text mode."""
-    meter = _Meter(place, len(data))
+    meter = place.meter(len(data))
     try:
         method, name_length, extra_length = struct.unpack_from("<8xH16xHH", data)
         inflater = zlib.decompressobj(wbits=-15)
@@ -339,7 +350,7 @@ def _first_member(data: bytes, place: _Place) -> Iterator[bytes]:
             yield meter.passed(body.partition(b"PK\x07\x08")[0].partition(b"PK\x01\x02")[0])
             return
         while body and not inflater.eof:
-            out = inflater.decompress(body, _STEP)
+            out = inflater.decompress(body, STEP)
             body = inflater.unconsumed_tail
             if not out:
                 break
@@ -352,8 +363,9 @@ def _first_member(data: bytes, place: _Place) -> Iterator[bytes]:
 
 
 def _from_mail(data: bytes, place: _Place) -> Iterator[Payload | Refused]:
+    text = data.lstrip(b"\r\n")
     try:
-        message = read_message(data, place.limits.mail)
+        message = read_message(text if b"\n" in text else text.replace(b"\r", b"\n"), place.limits.mail)
     except ParseError as error:
         yield Refused(place.member, error, place.carrier)
         return
@@ -371,6 +383,9 @@ def _parts(message: Part, place: _Place) -> Iterator[Payload | Refused]:
             continue
         content = part.content()
         place.budget.spend(len(content))
+        if _UUENCODED.search(content):
+            yield from _files(uuencoded_files(content), place)
+            continue
         if not _may_be_report(part, content):
             continue
         number += 1
@@ -388,18 +403,16 @@ def _parts(message: Part, place: _Place) -> Iterator[Payload | Refused]:
 
 def _may_be_report(part: Part, content: bytes) -> bool:
     """Whether a part is worth opening: all but text for people, and images and the like."""
+    form = _form(content[:_PEEK])
+    if form in _PACKED or part.content_type == "message/rfc822":
+        return True
     if part.content_type.startswith(("image/", "audio/", "video/", "font/")):
         return False
-    form = _form(content[:_PEEK])
     head = content[:_PEEK].replace(b"\0", b"").lower()
-    if part.content_type == "message/rfc822":
-        return True
-    if form in (_Form.GZIP, _Form.ZIP):
-        return True
     if form is _Form.XML and part.content_type != "application/xml":
         return b"feedback" in head or b"<record" in head or b"report_metadata" in head
     if part.content_type.startswith("text/"):
-        return form is _Form.BASE64 or (form is _Form.JSON and b'"policies"' in content)
+        return form in (_Form.BASE64, _Form.ESCAPED) or (form is _Form.JSON and b'"policies"' in content)
     return True
 
 

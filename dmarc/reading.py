@@ -90,10 +90,12 @@ class _Measured:
 def _aggregate(item: Payload, now: int | None, limits: Limits) -> Iterator[tuple[Record, ...] | Reading]:
     reader = AggregateReader(limits, item.deviations)
     measured = _Measured(item.chunks)
+    report: AggregateReport | None = None
     error: ParseError | None = None
     try:
         yield from reader.read(measured)
-        _refuse_future(reader.report.end, now)
+        report = reader.report
+        _refuse_future(report.end, now)
     except ParseError as found:
         error = found
     recovered = reader.recovered or Deviation.CONTAINER_CUT in item.deviations
@@ -102,7 +104,7 @@ def _aggregate(item: Payload, now: int | None, limits: Limits) -> Iterator[tuple
         kind=None if isinstance(error, NotAReport) else ReportKind.AGGREGATE,
         outcome=_outcome(error, recovered=recovered),
         error=error,
-        report=None if isinstance(error, NotAReport) else reader.report,
+        report=None if isinstance(error, NotAReport) else report or reader.report,
         deviations=item.deviations,
         carrier=item.carrier,
         content_hash=measured.digest(),
