@@ -99,7 +99,7 @@ class ServiceMap:
 
     @classmethod
     def read(cls, text: str) -> ServiceMap:
-        """A table as CSV: service, kind, dkim, spf, ptr."""
+        """A table as CSV: service, kind, dkim, spf, ptr, source."""
         kinds = {
             "service": SenderKind.SERVICE,
             "mailbox": SenderKind.SERVICE,

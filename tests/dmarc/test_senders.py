@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from collections import Counter
+from importlib import resources
+
 import pytest
 
 from dmarc.alignment import is_aligned
@@ -60,3 +65,54 @@ def test_reverse_dns_is_evidence_where_it_is_known():
 )
 def test_alignment(domain, strict, aligned):
     assert is_aligned(domain, "example.com", "example.com", strict=strict) is aligned
+
+
+ROWS = list(
+    csv.DictReader(
+        line
+        for line in resources.files("dmarc").joinpath("data/services.csv").read_text("ascii").splitlines()
+        if not line.startswith("#")
+    )
+)
+_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["service"])
+def test_a_row_of_the_service_table_is_whole(row):
+    assert list(row) == ["service", "kind", "dkim", "spf", "ptr", "source"]
+    assert row["kind"] in {"service", "mailbox", "forwarder", "list"}
+    assert row["service"]
+    assert row["source"]
+    names = f"{row['dkim']} {row['spf']} {row['ptr']}".split()
+    assert names
+    assert not [name for name in names if not _NAME.fullmatch(name)]
+
+
+def test_no_name_in_the_service_table_speaks_for_two():
+    assert len(ROWS) >= 150
+    for evidence in ("dkim", "spf", "ptr"):
+        counted = Counter(name for row in ROWS for name in row[evidence].split())
+        assert [name for name, times in counted.items() if times > 1] == []
+    assert len({row["service"] for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("known", "host", "name", "ours"),
+    [
+        ({"senders": ("bounce.mlsend.com",)}, None, "MailerLite", True),
+        ({}, "mta-71-13.sparkpostmail.com", "SparkPost", True),
+        ({}, "1.mo301.mail-out.ovh.net", "OVHcloud", True),
+        ({}, "vps-123.ovh.net", "vps-123.ovh.net", False),
+        ({}, "esa1.hc123-45.iphmx.com", "Cisco Secure Email", False),
+        ({"senders": ("lists.debian.org",)}, None, "Debian lists", False),
+        ({"signers": ("gmx.net",)}, None, "GMX", False),
+    ],
+)
+def test_senders_that_reports_show_are_known(known, host, name, ours):
+    sender = identify(traffic(**known), "example.com", SERVICES, host=host)
+    assert (sender.name, sender.is_ours) == (name, ours)
+
+
+def test_the_include_that_admits_an_address_names_the_sender():
+    path = ("example.com", "_spf.createsend.com")
+    assert identify(traffic(), "example.com", SERVICES, admitted_by=path).name == "Campaign Monitor"
