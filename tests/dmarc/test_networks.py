@@ -11,7 +11,10 @@ import pytest
 from dmarc.networks import NetworkNames
 from mta.events.errors import SettingsError
 
-Value = str | int | list[str] | dict[str, "Value"]
+Value = str | int | tuple[int, int] | list[str] | dict[str, "Value"]
+"""An int is unsigned with 32 bits; a pair is another type of number and the number."""
+
+_BITS_16, _BITS_32, _BITS_64 = 5, 6, 9
 
 
 def encoded(value: Value) -> bytes:
@@ -20,8 +23,10 @@ def encoded(value: Value) -> bytes:
         case str():
             return control(2, len(value.encode())) + value.encode()
         case int():
-            content = value.to_bytes(4, "big").lstrip(b"\0")
-            return control(6, len(content)) + content
+            return encoded((_BITS_32, value))
+        case (int(kind), int(number)):
+            content = number.to_bytes(8, "big").lstrip(b"\0")
+            return control(kind, len(content)) + content
         case list():
             return control(11, len(value)) + b"".join(map(encoded, value))
         case _:
@@ -57,8 +62,9 @@ def network_file(networks: Mapping[str, dict[str, Value]]) -> bytes:
         nodes[at][bit] = count + 16 + offset
     tree = b"".join((count if one is None else one).to_bytes(3, "big") for node in nodes for one in node)
     about = {
-        "node_count": count, "record_size": 24, "ip_version": 6, "database_type": "Test-ASN", "languages": ["en"],
-        "binary_format_major_version": 2, "binary_format_minor_version": 0, "build_epoch": 1_700_000_000,
+        "node_count": count, "record_size": (_BITS_16, 24), "ip_version": (_BITS_16, 6), "languages": ["en"],
+        "binary_format_major_version": (_BITS_16, 2), "binary_format_minor_version": (_BITS_16, 0),
+        "build_epoch": (_BITS_64, 1_700_000_000), "database_type": "Test-ASN",
         "description": {"en": "made by a test"},
     }  # fmt: skip
     return tree + bytes(16) + data + b"\xab\xcd\xefMaxMind.com" + encoded(about)
