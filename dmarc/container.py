@@ -116,6 +116,7 @@ _MAGIC = (
     (b"\xfd7zXZ\0", _Form.XZ),
     (TNEF, _Form.TNEF),
 )
+_MAGICS = tuple(magic for magic, _ in _MAGIC)
 _STREAMS = {_Form.GZIP: gunzip, _Form.BZIP2: bunzip2, _Form.XZ: unxz}
 _PACKED = frozenset({*_STREAMS, _Form.ZIP, _Form.TNEF, _Form.CMS})
 _TEXT_STARTS = ((b"<", _Form.XML), (b"{", _Form.JSON), (b"[", _Form.JSON), (b"From ", _Form.MBOX))
@@ -210,9 +211,8 @@ def _unpacked(form: _Form, stream: Iterator[bytes], place: _Place) -> Iterator[P
 def _form(first: bytes) -> _Form:
     """What it is; text is looked at without byte order mark, blanks and the zero bytes of UTF-16."""
     packed = first.lstrip(_BLANKS)
-    for magic, form in _MAGIC:
-        if packed.startswith(magic):
-            return form
+    if packed.startswith(_MAGICS):
+        return next(form for magic, form in _MAGIC if packed.startswith(magic))
     if is_cms(packed):
         return _Form.CMS
     if b"<feedback" not in first and _ESCAPED.search(first):

@@ -103,7 +103,14 @@ def _odd_ip(value: str) -> tuple[str | None, Deviation]:
 
 def domain(text: str | None) -> str | None:
     """A domain in lower-case A-labels, of `user@example.com` what follows the `@`; None where empty."""
-    value = (text or "").strip().strip("<>").rpartition("@")[2]
+    if not text:
+        return None
+    return _domain(text) if len(text) <= _CACHED_LENGTH else _domain.__wrapped__(text)
+
+
+@lru_cache(maxsize=16_384)
+def _domain(text: str) -> str | None:
+    value = text.strip().strip("<>").rpartition("@")[2]
     if len(value) > _DOMAIN_LENGTH:
         return value[:_DOMAIN_LENGTH].lower()
     return canonical_domain(value) or None

@@ -54,11 +54,13 @@ class Fields:
 
     def first(self, name: str) -> str | None:
         """The value of the first field of that name."""
-        return next((value for key, value in self.pairs if key.lower() == name.lower()), None)
+        wanted = name.lower()
+        return next((value for key, value in self.pairs if key.lower() == wanted), None)
 
     def all(self, name: str) -> tuple[str, ...]:
         """The values of all fields of that name."""
-        return tuple(value for key, value in self.pairs if key.lower() == name.lower())
+        wanted = name.lower()
+        return tuple(value for key, value in self.pairs if key.lower() == wanted)
 
 
 @dataclass(frozen=True, slots=True)
