@@ -23,7 +23,7 @@ from dmarc.encoding import as_utf8, clean_utf8
 from dmarc.errors import DamagedReport, ForbiddenMarkup, NotAReport
 from dmarc.grammar import DOCUMENT, FEEDBACK, RECORD, Node
 from dmarc.limits import Limits
-from dmarc.regular import RegularRecords
+from dmarc.regular import RegularRecords, regular_frame
 from dmarc.reports import AggregateReport, Record
 from dmarc.salvage import split_records
 from mta.events.errors import LimitExceeded
@@ -34,6 +34,7 @@ _STEP = 64 * 1024
 _BATCH = 500
 _RECORD = b"<record>"
 _RECORD_END = b"</record>"
+_REPORT_END = re.compile(rb"[ \t\r\n]*</feedback>[ \t\r\n]*")
 _BLANKS = b" \t\r\n"
 _TAG_AT_END = re.compile(rb"<[^<>]*>[ \t\r\n]*")
 _HELD = 32 * 1024
@@ -67,6 +68,9 @@ class AggregateReader:
         self._prefixes = frozenset({""})
         self._seen_feedback = False
         self._regular = RegularRecords(self._assembly, self._limits)
+        self._parser: expat.XMLParserType | None = None
+        self._unfed = b""
+        """A regular frame that the parser has not seen, because it was not needed yet."""
         self._fed = self._good_until = 0
         self._pending = b""
         """What the parser has seen since the last whole record."""
@@ -74,7 +78,6 @@ class AggregateReader:
         """Where the tag begins that ended the last child of `feedback`."""
         self._at_boundary = False
         """Nothing but blanks has followed that tag: what comes next is a child of `feedback`."""
-        self._begin_parser(DOCUMENT)
 
     @property
     def recovered(self) -> bool:
@@ -91,7 +94,7 @@ class AggregateReader:
         stream = _steps(as_utf8(chunks, self.deviations))
         held = b""
         for chunk in stream:
-            held = self._take_regular(held + chunk)
+            held = self._take_regular(self._take_frame(held + chunk))
             while piece := self._next_piece(held):
                 held = held[len(piece) :]
                 if not self._advance(piece):
@@ -100,7 +103,7 @@ class AggregateReader:
                     return
                 held = self._take_regular(held)
             yield from self._batch()
-        whole = self._advance(held) and self._feed(b"", final=True)
+        whole = self._advance(held) and (bool(self._unfed) or self._feed(b"", final=True))
         yield from self._batch()
         if whole:
             self._judge()
@@ -121,6 +124,11 @@ class AggregateReader:
 
     def _advance(self, piece: bytes) -> bool:
         """Give the parser a piece; False where it stops being XML."""
+        if self._unfed:
+            if self._is_regular_end(piece):
+                self._unfed += piece
+                return True
+            self._catch_up()
         start = self._fed
         origin = start - len(self._pending)
         self._pending += piece
@@ -131,6 +139,32 @@ class AggregateReader:
         if whole and len(self._pending) > self._limits.token:
             raise LimitExceeded(f"a record or tag of more than {self._limits.token} bytes")
         return whole
+
+    def _take_frame(self, held: bytes) -> bytes:
+        """Read a regular frame past the parser; what is left."""
+        at = -1 if self._fed or self._unfed else held.find(_RECORD, 0, _HELD)
+        frame = regular_frame(held[:at]) if at > 0 else None
+        if frame is None:
+            return held
+        self._assembly.frame.update(frame)
+        self._unfed = held[:at]
+        self._seen_feedback = self._at_boundary = True
+        return held[at:]
+
+    def _is_regular_end(self, piece: bytes) -> bool:
+        """Whether the report ends here, or has ended, and nothing else comes."""
+        if self._assembly.closed:
+            return not piece.strip(_BLANKS)
+        if self._at_boundary and _REPORT_END.fullmatch(piece):
+            self._assembly.close_feedback()
+            return True
+        return False
+
+    def _catch_up(self) -> None:
+        """Show the parser what was read without it, records apart: something comes that only it can judge."""
+        unfed, self._unfed = self._unfed, b""
+        self._seen_feedback = False
+        self._advance(unfed)
 
     def _take_regular(self, held: bytes) -> bytes:
         """Read the regular records that come next, past the parser; what is left."""
@@ -143,8 +177,9 @@ class AggregateReader:
 
     def _feed(self, data: bytes, *, final: bool = False) -> bool:
         """False where the data stop being XML."""
+        parser = self._parser or self._begin_parser(DOCUMENT)
         try:
-            self._parser.Parse(data, final)
+            parser.Parse(data, final)
         except expat.ExpatError as error:
             self._cut = error.code in _ENDS_EARLY
             return False
@@ -211,13 +246,14 @@ class AggregateReader:
 
     # -- expat's events ------------------------------------------------------------------------------------------------
 
-    def _begin_parser(self, root: Node) -> None:
+    def _begin_parser(self, root: Node) -> expat.XMLParserType:
         parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
         parser.ordered_attributes = True
         parser.StartDoctypeDeclHandler = self._doctype
         self._set_handlers(parser, root)
         self._parser = parser
+        return parser
 
     def _doctype(self, *_: object) -> None:
         raise ForbiddenMarkup("a document type declaration: no report has one", reason="doctype")

@@ -1,4 +1,4 @@
-"""Records that look like nearly all others, read without the XML parser: ten times as fast, and exactly as right.
+"""Reports that look like nearly all others, read without the XML parser: ten times as fast, and exactly as right.
 
 A reporter writes every record with the same few arrangements of tags. So the tags of a record are looked up as a whole:
 the first time an arrangement is met, a plan of what stands where is made by the grammar; from then on a record is one
@@ -8,7 +8,8 @@ entities, CDATA, comments, empty-element tags, extensions, other letter cases, w
 Most records repeat even more: all but the address and the count was in another record, to the byte. What such a rest
 means is remembered, so that a record that has it costs one look-up.
 
-The caller makes sure that a record begins where it looks, as a child of `feedback` (see `dmarc/aggregate.py`).
+The frame before the first record is read in the same way. The caller makes sure that a record begins where it looks, as
+a child of `feedback` (see `dmarc/aggregate.py`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Any
 
 from dmarc.assembly import Assembly
 from dmarc.deviation import Deviation, Deviations
-from dmarc.grammar import RECORD, Node
+from dmarc.grammar import FEEDBACK, RECORD, Node
 from dmarc.limits import Limits
 from dmarc.reports import AuthKind
 
-__all__ = ["Pick", "Plan", "RegularRecords", "plan_of"]
+__all__ = ["Pick", "Plan", "RegularRecords", "plan_of", "regular_frame"]
 
 _LEGAL = bytes(byte for byte in (9, 10, 13, *range(0x20, 0x7F)) if byte not in b"&]")
 _NEXT = re.compile(
@@ -40,6 +41,10 @@ _REST = 2_000
 """Bytes of a rest that is remembered."""
 _RESTS = 4_096
 _END = b"</record>"
+_PROLOG = re.compile(
+    rb"(?:<\?xml[ \t\r\n]+version=[\"']1\.0[\"'](?:[ \t\r\n]+encoding=[\"'][A-Za-z][A-Za-z0-9._-]{0,40}[\"'])?"
+    rb"[ \t\r\n]*\?>)?[ \t\r\n]*<feedback>"
+)
 _LONGEST = 16_384
 """Bytes of a record that is read here."""
 _TOKEN = re.compile(r"<([^<> \t\n]{1,40})>([^<]{0,255})(?=<|\Z)")
@@ -116,15 +121,38 @@ def _repeated(limits: Limits) -> Callable[[bytes], Rest | None]:
     return of
 
 
-def _read(record: bytes, assembly: Assembly) -> bool:
-    """Take up what stands between a record's tags, if it is regular."""
-    if record.translate(None, _LEGAL):
-        return False
-    text = record.decode("ascii")
+def regular_frame(head: bytes) -> dict[str, str] | None:
+    """The values of what stands before the first record; None where it is not regular."""
+    prolog = _PROLOG.match(head)
+    tokens = _tokens(head[prolog.end() :]) if prolog else []
+    if not tokens:
+        return None
+    tags, texts = zip(*tokens, strict=True)
+    plan = _frame_plan(tags)
+    return None if plan is None else {key: texts[at].strip() for key, at in plan}
+
+
+@lru_cache(maxsize=_PLANS)
+def _frame_plan(tags: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
+    plan = _Planner(tags, FEEDBACK).plan() if len(tags) <= _MOST_TAGS else None
+    return None if plan is None or "error" in dict(plan.fields) else plan.fields  # there may be several errors
+
+
+def _tokens(markup: bytes) -> list[tuple[str, str]]:
+    """Each tag with the text that follows it; nothing where there is more than plain tags and text."""
+    if markup.translate(None, _LEGAL):
+        return []
+    text = markup.decode("ascii")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")  # XML 1.0 section 2.11
     tokens = _TOKEN.findall(text)
-    if not tokens or len(tokens) != text.count("<"):
+    return tokens if len(tokens) == text.count("<") else []
+
+
+def _read(record: bytes, assembly: Assembly) -> bool:
+    """Take up what stands between a record's tags, if it is regular."""
+    tokens = _tokens(record)
+    if not tokens:
         return False
     tags, texts = zip(*tokens, strict=True)
     plan = plan_of(tags)
@@ -142,14 +170,15 @@ def _read(record: bytes, assembly: Assembly) -> bool:
 @lru_cache(maxsize=_PLANS)
 def plan_of(tags: tuple[str, ...]) -> Plan | None:
     """The plan for an arrangement of tags; None where it is not regular."""
-    return _Planner(tags).plan() if len(tags) <= _MOST_TAGS else None
+    return _Planner(tags, RECORD).plan() if len(tags) <= _MOST_TAGS else None
 
 
 class _Planner:
-    """Walks an arrangement of tags along the grammar."""
+    """Walks an arrangement of tags along the grammar, from the children of `root` on."""
 
-    def __init__(self, tags: Sequence[str]) -> None:
+    def __init__(self, tags: Sequence[str], root: Node) -> None:
         self._tags = tags
+        self._root = root
         self._fields: dict[str, int] = {}
         self._auth: list[tuple[AuthKind, Pick]] = []
         self._reasons: list[Pick] = []
@@ -158,7 +187,7 @@ class _Planner:
     def plan(self) -> Plan | None:
         """None where the arrangement is not regular."""
         open_names: list[str] = []
-        nodes: list[Node] = [RECORD]
+        nodes: list[Node] = [self._root]
         for position, tag in enumerate(self._tags):
             if tag.startswith("/"):
                 if not open_names or open_names.pop() != tag[1:]:
