@@ -7,9 +7,14 @@ seed and the round, which make it again.
 from __future__ import annotations
 
 import base64
+import binascii
+import bz2
 import gzip
+import html
+import lzma
 import os
 import random
+import struct
 import sys
 import time
 from pathlib import Path
@@ -53,6 +58,12 @@ class Mutations:
             lambda data, rng: mailed(("text/xml", "x", data), ("application/zip", "y", rng.choice(samples))),
             lambda data, _: mailed(("message/rfc822", "m", data)),
             lambda data, _: b"From a\n" + data + b"\n\nFrom b\n" + data,
+            lambda data, _: bz2.compress(data, 1),
+            lambda data, _: lzma.compress(data, preset=0),
+            lambda data, _: html.escape(data.decode("latin-1")).encode("latin-1"),
+            lambda data, _: b"Subject: x\n\nbegin 644 a\n" + uuencoded(data) + b"`\nend\n",
+            lambda data, _: tnef(data),
+            lambda data, _: signed(b"Content-Type: text/xml\r\n\r\n" + data),
         )
 
     def make(self, rng: random.Random) -> bytes:
@@ -88,6 +99,23 @@ class Mutations:
                 case _:
                     data[at : at + length] = rng.randbytes(min(length, 40))
         return bytes(data[:500_000])
+
+
+def uuencoded(data: bytes) -> bytes:
+    return b"".join(binascii.b2a_uu(data[at : at + 45]) for at in range(0, len(data), 45))
+
+
+def tnef(data: bytes) -> bytes:
+    """One attachment in Outlook's wrapping."""
+    head = struct.pack("<IH", 0x223E9F78, 1) + struct.pack("<BII", 2, 0x00069002, 14) + bytes(16)
+    return head + struct.pack("<BII", 2, 0x0006800F, len(data)) + data + b"\0\0"
+
+
+def signed(data: bytes) -> bytes:
+    """Signed data of S/MIME, lengths left open but the content's."""
+    content = b"\x04\x84" + len(data).to_bytes(4, "big") + data
+    start = bytes.fromhex("308006092a864886f70d010702a080308002010131003080" + "06092a864886f70d010701a080")
+    return start + content + bytes(4) + b"\x31\x00" + bytes(6)
 
 
 def fixtures() -> list[bytes]:
