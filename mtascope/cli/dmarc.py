@@ -102,7 +102,7 @@ def ingest(
         say(f"{absent[0]}: no such file or folder")
         return Exit.MISSING
     imap = None if url is None else imap_settings(url, password_file)
-    told = _progress if sys.stderr.isatty() else None
+    told = _Progress() if sys.stderr.isatty() else None
     owner = connect(settings.folder, timeout=None)
     answered: dict[str, Any] = (
         ingest_alone(_lean(settings), wanted, told, imap)
@@ -246,8 +246,23 @@ def _advice_lines(answer: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _progress(path: str, files: int) -> None:
-    click.echo(f"\r\x1b[K{files} mails read{f'; reading {path}' if path else ''}", err=True, nl=False)
+class _Progress:
+    """Tells how many mails were read, and how fast, some times a second."""
+
+    _PAUSE = 0.1
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, path: str, files: int) -> None:
+        now = time.monotonic()
+        if now - self._told < self._PAUSE:
+            return
+        self._told = now
+        reading = f"; reading {printable(path)}" if path else ""
+        click.echo(
+            f"\r\x1b[K{files} mails read, {files / (now - self._began):.0f} a second{reading}", err=True, nl=False
+        )
 
 
 def _sources(paths: tuple[str, ...]) -> Iterator[SourceFile | str]:
