@@ -32,8 +32,8 @@ Emit = Callable[[str, bytes], None]
 
 _RAW_KEPT = 64 * 1024
 """Bytes of a quarantined input that are kept for a look."""
-_ROWS_TOGETHER = 8
-"""Rows of a table that are written as one line: a store that reads many lines at once holds all their rows."""
+_ROWS_TOGETHER = 64
+"""Rows of a table that are written as one line."""
 _LINE = 256 * 1024
 """Bytes above which each row gets a line of its own; no row has two megabytes (see `dmarc/limits.py`)."""
 
