@@ -116,6 +116,8 @@ _MAGIC = (
     (b"\xfd7zXZ\0", _Form.XZ),
     (TNEF, _Form.TNEF),
 )
+_PLAIN = frozenset({_Form.MAIL, _Form.UNKNOWN})
+"""What words look like."""
 _MAGICS = tuple(magic for magic, _ in _MAGIC)
 _STREAMS = {_Form.GZIP: gunzip, _Form.BZIP2: bunzip2, _Form.XZ: unxz}
 _PACKED = frozenset({*_STREAMS, _Form.ZIP, _Form.TNEF, _Form.CMS})
@@ -383,12 +385,13 @@ def _parts(message: Part, place: _Place) -> Iterator[Payload | Refused]:
             continue
         content = part.content()
         place.budget.spend(len(content))
-        if _UUENCODED.search(content):
+        if _form(content[:_PEEK]) in _PLAIN and _UUENCODED.search(content):
             yield from _files(uuencoded_files(content), place)
             continue
         if not _may_be_report(part, content):
             continue
         number += 1
+        content = _from_xml_on(part, content)
         name = _filename(part) or f"part {number}"
         if number > place.limits.reports:
             yield Refused(place.member, LimitExceeded(f"more than {place.limits.reports} attachments"), place.carrier)
@@ -412,8 +415,16 @@ def _may_be_report(part: Part, content: bytes) -> bool:
     if form is _Form.XML and part.content_type != "application/xml":
         return b"feedback" in head or b"<record" in head or b"report_metadata" in head
     if part.content_type.startswith("text/"):
-        return form in (_Form.BASE64, _Form.ESCAPED) or (form is _Form.JSON and b'"policies"' in content)
+        shown = b"<feedback>" in content or (form is _Form.JSON and b'"policies"' in content)
+        return shown or form in (_Form.BASE64, _Form.ESCAPED)
     return True
+
+
+def _from_xml_on(part: Part, content: bytes) -> bytes:
+    """The report in a text that begins with words for people."""
+    if not part.content_type.startswith("text/") or _form(content[:_PEEK]) not in _PLAIN:
+        return content
+    return content[max(content.find(b"<feedback>"), 0) :]
 
 
 def _filename(part: Part) -> str:

@@ -28,6 +28,7 @@ _ACCEPTED = re.compile(
     re.IGNORECASE,
 )
 _NO_XML_CHARACTER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+_REFERENCE = re.compile(rb"&#(?:(\d{1,7})|x([0-9A-Fa-f]{1,6}));")
 _BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9A-Fa-f]{1,6});)")
 _BARE_LESS_THAN = re.compile(rb"<(?![A-Za-z_/!?])")
 
@@ -47,7 +48,15 @@ def clean_utf8(data: bytes) -> bytes:
     """Text that an XML reader takes: bytes that are no characters become U+FFFD, bare `&` and `<` are escaped."""
     text = data.decode("utf-8", "replace").encode("utf-8")
     text = _NO_XML_CHARACTER.sub("\N{REPLACEMENT CHARACTER}".encode(), text)
+    text = _REFERENCE.sub(_character, text)
     return _BARE_LESS_THAN.sub(b"&lt;", _BARE_AMPERSAND.sub(b"&amp;", text))
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    """A reference to a character, which becomes U+FFFD where there is no such character in XML (section 2.2)."""
+    code = int(found[1]) if found[1] else int(found[2], 16)
+    legal = code in (9, 10, 13) or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or 0x10000 <= code <= 0x10FFFF
+    return found[0] if legal else "\N{REPLACEMENT CHARACTER}".encode()
 
 
 def _encoding(first: bytes, odd: Deviations) -> tuple[str, int]:

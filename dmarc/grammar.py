@@ -67,6 +67,7 @@ FEEDBACK = Node(
         "policy_published": _POLICY,
         "extension": Node(),
         "record": RECORD,
+        "records": Node(children={"record": RECORD}),  # some put them into a group
     },
     close=Assembly.close_feedback,
 )

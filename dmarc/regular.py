@@ -42,8 +42,8 @@ _REST = 2_000
 _RESTS = 4_096
 _END = b"</record>"
 _PROLOG = re.compile(
-    rb"(?:<\?xml[ \t\r\n]+version=[\"']1\.0[\"'](?:[ \t\r\n]+encoding=[\"'][A-Za-z][A-Za-z0-9._-]{0,40}[\"'])?"
-    rb"[ \t\r\n]*\?>)?[ \t\r\n]*<feedback>"
+    rb"""(?:<\?xml[ \t\r\n]+version=(["'])1\.0\1(?:[ \t\r\n]+encoding=(["'])[A-Za-z][A-Za-z0-9._-]{0,40}\2)?"""
+    rb"""[ \t\r\n]*\?>)?[ \t\r\n]*<feedback>"""
 )
 _LONGEST = 16_384
 """Bytes of a record that is read here."""

@@ -15,6 +15,7 @@ from dmarc.deviation import Deviation
 from dmarc.reports import AuthKind, AuthResult, Disposition, Result
 from mta.events.address import canonical_domain
 from mta.events.instants import DAY, SECOND, from_datetime
+from mta.events.mail.report import instant as mail_instant
 
 __all__ = [
     "COUNT_LIMIT",
@@ -35,6 +36,10 @@ COUNT_LIMIT = 10**12
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _PADDED = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _INTEGER = re.compile(r"[+-]?\d{1,20}(?:\.0*)?")
+_SECONDS = re.compile(r"[+-]?\d{1,20}(?:\.\d{0,9})?")
+_DATE_LENGTH = 100
+_LITERAL = re.compile(r"IPv6:|/(?:32|128)\Z", re.IGNORECASE)
+"""What stands around an address as a mail server or a router writes it (RFC 5321 section 4.1.3)."""
 _DOMAIN_LENGTH = 255
 _CACHED_LENGTH = 500
 """Only short values are remembered, so that no report can fill the caches with megabytes."""
@@ -98,6 +103,10 @@ def _odd_ip(value: str) -> tuple[str | None, Deviation]:
         octets = [int(part) for part in value.split(".")]
         if max(octets) <= 255:
             return ".".join(map(str, octets)), Deviation.SOURCE_IP_FORM
+    bare = _LITERAL.sub("", value)
+    address = _canonical_ip(bare)[0] if bare != value else None
+    if address is not None:
+        return address, Deviation.SOURCE_IP_FORM
     return None, Deviation.SOURCE_IP_UNREADABLE
 
 
@@ -117,18 +126,19 @@ def _domain(text: str) -> str | None:
 
 
 def instant(text: str | None) -> tuple[int | None, Deviation | None]:
-    """Seconds since 1970; milliseconds and ISO 8601 are understood (without a zone they are UTC)."""
-    value = (text or "").strip()
-    if value.isascii() and _INTEGER.fullmatch(value):
+    """Seconds since 1970; milliseconds, ISO 8601 and mail dates are understood (without a zone they are UTC)."""
+    value = (text or "").strip()[:_DATE_LENGTH]
+    if value.isascii() and _SECONDS.fullmatch(value):
         seconds = int(value.partition(".")[0])
         if abs(seconds) > _MILLISECONDS_FROM:
             return _bounded(seconds * 1000), Deviation.TIME_FORMAT
         return _bounded(seconds * SECOND), None
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.removesuffix("UTC").removesuffix("GMT").strip())
         return from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC)), Deviation.TIME_FORMAT
     except (ValueError, OverflowError):
-        return None, Deviation.PERIOD_MISSING
+        written = mail_instant(value)
+        return written, Deviation.PERIOD_MISSING if written is None else Deviation.TIME_FORMAT
 
 
 def _bounded(moment: int) -> int | None:

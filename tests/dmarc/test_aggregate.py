@@ -76,6 +76,19 @@ def test_a_report_of_rfc_9990_keeps_what_is_new_in_it(read_one):
         (lambda data: data.replace(b"192.0.2.1", b"192.000.002.001"), Deviation.SOURCE_IP_FORM),
         (lambda data: data.replace(b"192.0.2.1", b"::ffff:192.0.2.1"), Deviation.SOURCE_IP_FORM),
         (lambda data: data.replace(b"192.0.2.1", b" 192.0.2.1\n"), None),
+        (lambda data: data.replace(b"192.0.2.1", b"[192.0.2.1]"), Deviation.SOURCE_IP_FORM),
+        (lambda data: data.replace(b"192.0.2.1", b"IPv6:::ffff:192.0.2.1"), Deviation.SOURCE_IP_FORM),
+        (lambda data: data.replace(b"192.0.2.1", b"192.0.2.1/32"), Deviation.SOURCE_IP_FORM),
+        (lambda data: data.replace(b"<record>", b"<records><record>").replace(b"</feedback>", b"</records></feedback>"),
+         None),
+        (lambda data: data.replace(b"<record>", b'<record id="1">'), None),
+        (lambda data: data.replace(b"<record>", b"<Record>").replace(b"</record>", b"</Record>"), None),
+        (lambda data: data.replace(b"<row>", b"<!-- the first --><row>"), None),
+        (lambda data: data.replace(b"<count>1<", b"<count><![CDATA[1]]><"), None),
+        (lambda data: data.replace(b"><", b">\r\n  <"), None),
+        (lambda data: data.replace(b'1.0"?>', b"1.0' standalone='yes'?>").replace(b'version="', b"version='"), None),
+        (lambda data: data.replace(b"receiver.example", "Prüfung \U0001f600".encode()), None),
+        (lambda data: data.replace(b"<feedback>", b"<s:Body xmlns:s='x'><feedback>") + b"</s:Body>", None),
         (lambda data: data.replace(b"<org_name>receiver.example</org_name>", b""), Deviation.ORG_NAME_MISSING),
         (lambda data: data.replace(b"<p>reject</p>", b""), Deviation.POLICY_UNKNOWN),
         (lambda data: data + b"\0\0junk", Deviation.CONTAINER_TRAILING_BYTES),
@@ -135,6 +148,9 @@ def test_a_null_record_and_an_empty_address_are_kept(read_one, report, record):
         (" 1700006400.0", "1700092799 "),
         ("2023-11-15T00:00:00Z", "2023-11-15T23:59:59+00:00"),
         ("2023-11-15T00:00:00", "2023-11-15 23:59:59"),
+        ("2023-11-15", "2023-11-15 23:59:59 UTC"),
+        ("Wed, 15 Nov 2023 00:00:00 +0000", "Thu, 16 Nov 2023 00:59:59 +0100"),
+        ("1700006400.25", "1700092799.999"),
         ("1700092799", "1700006400"),
     ],
 )
@@ -197,7 +213,7 @@ class TestDamage:
         broken = record(count=50).replace("</record>", "")
         assert read_one(report([broken, record(count=2)])).report.messages == 2
 
-    @pytest.mark.parametrize("bad", ["a & b", "a\x91b", "a < b", "a\x00b", "&undeclared;"])
+    @pytest.mark.parametrize("bad", ["a & b", "a\x91b", "a < b", "a\x00b", "&undeclared;", "a&#x1;b", "a&#1114112;b"])
     def test_text_that_is_no_xml_is_repaired(self, read_one, report, record, bad):
         data = report([record(count=1), record(count=2, extra=f"<note>{bad}</note>"), record(count=4)], org=bad)
         found = read_one(data.decode().encode("latin-1"))

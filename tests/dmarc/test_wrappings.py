@@ -109,6 +109,7 @@ WRAPPINGS = {
     "escaped": lambda two: html.escape(two.decode()).encode(),
     "in a web page": lambda two: attached(b"<html><pre>" + html.escape(two.decode()).encode(), b"text/html"),
     "quoted-printable": lambda two: multipart((b"text/xml", b"quoted-printable", quopri.encodestring(two))),
+    "below a greeting": lambda two: HEAD + b"\r\nHello,\r\nhere it is:\r\n\r\n" + two + b"\r\n-- \r\nPostmaster\r\n",
     "uuencoded part": lambda two: multipart((b"application/gzip", b"x-uuencode", uuencoded(gz(two), b"a.gz"))),
     "uuencoded in the text": lambda two: HEAD + b"\r\nHello,\r\n\r\n" + uuencoded(gz(two), b"a.gz") + b"\r\nBye\r\n",
     "begin-base64": lambda two: (
