@@ -22,6 +22,7 @@ from itertools import chain
 from dmarc.carrier import Carrier, carrier_of
 from dmarc.compression import STEP, Budget, Meter, bunzip2, gunzip, unxz
 from dmarc.deviation import Deviation, Deviations
+from dmarc.documents import documents
 from dmarc.errors import DamagedReport, NotAReport
 from dmarc.failure import is_failure_report
 from dmarc.limits import Limits
@@ -170,7 +171,7 @@ def _opened(form: _Form, first: bytes, stream: Iterator[bytes], place: _Place) -
     limits = place.limits
     match form:
         case _Form.XML:
-            yield Payload(place.member, ReportKind.AGGREGATE, stream, place.deviations, place.carrier)
+            yield from _reports(stream, place)
         case _Form.JSON:
             yield Payload(place.member, ReportKind.TLS, stream, place.deviations, place.carrier)
         case _Form.MBOX:
@@ -183,6 +184,17 @@ def _opened(form: _Form, first: bytes, stream: Iterator[bytes], place: _Place) -
             raise _unknown(first)
         case _:
             yield from _unpacked(form, stream, place)
+
+
+def _reports(stream: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:
+    """One report, or several one after another."""
+    for number, chunks in enumerate(documents(stream), start=1):
+        if number > place.limits.reports:
+            yield Refused(place.member, LimitExceeded(f"more than {place.limits.reports} reports"), place.carrier)
+            return
+        member = place.member if number == 1 else f"{place.member}#{number}"
+        odd = place.deviations if number == 1 else Deviations()
+        yield Payload(member, ReportKind.AGGREGATE, chunks, odd, place.carrier)
 
 
 def _unpacked(form: _Form, stream: Iterator[bytes], place: _Place) -> Iterator[Payload | Refused]:

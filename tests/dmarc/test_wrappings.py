@@ -148,6 +148,30 @@ def test_every_file_of_a_winmail_dat_is_read(read, two, report):
     assert [(one.member, one.report.report_id) for one in found] == [("part 1/a.gz", "r1"), ("part 1/b.xml", "r2")]
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 1_000, 100_000])
+@pytest.mark.parametrize("joint", [b"", b"\n\n"])
+def test_reports_one_after_another_are_all_read(read, report, record, size, joint):
+    many = [report([record(count=number)], report_id=f"r{number}") for number in (1, 2, 3)]
+    data = joint.join(many)
+    found = read([data[at : at + size] for at in range(0, len(data), size)])
+    assert [(one.report.report_id, one.report.messages) for one in found] == [("r1", 1), ("r2", 2), ("r3", 3)]
+    alone = [read(one.rstrip() if not number else one)[0] for number, one in enumerate(many)]
+    assert found[2].content_hash == alone[2].content_hash
+
+
+def test_a_broken_report_does_not_cost_the_one_behind_it(read, report, record):
+    broken = report([record(count=5)]).replace(b"</row>", b"")
+    found = read(gz(broken) + gz(report([record(count=2)], report_id="r2")))
+    assert [one.outcome for one in found] == [Outcome.QUARANTINED, Outcome.OK]
+    assert (found[1].member, found[1].report.messages) == ("#2", 2)
+
+
+def test_a_file_of_too_many_reports_says_so(read, report):
+    found = read(report() * 105)
+    assert len(found) == 101
+    assert found[-1].error.reason == "limit"
+
+
 def tar(data: bytes) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
