@@ -40,6 +40,8 @@ _BEGINNING = b"<row><source_ip>192.0.2.1</source_ip><count>1</count>"
 _REST = 2_000
 """Bytes of a rest that is remembered."""
 _RESTS = 4_096
+_PATIENCE = 8
+"""Records that may be met for the first time for each that was met before; past it a report is read without memory."""
 _END = b"</record>"
 _PROLOG = re.compile(
     rb"""(?:<\?xml[ \t\r\n]+version=(["'])1\.0\1(?:[ \t\r\n]+encoding=(["'])[A-Za-z][A-Za-z0-9._-]{0,40}\2)?"""
@@ -81,7 +83,9 @@ class RegularRecords:
 
     def __init__(self, assembly: Assembly, limits: Limits) -> None:
         self._assembly = assembly
-        self._repeated = _repeated(limits)
+        self._limits = limits
+        self._rests = _rests(limits)
+        self._met = self._unmet = 0
 
     def take(self, data: bytes) -> int:
         """Read the regular records that `data` begins with; how many bytes they take up."""
@@ -92,7 +96,7 @@ class RegularRecords:
             if end < 0:
                 break
             address, count = found.groups()
-            rest = self._repeated(data[start:end]) if address and end - start <= _REST else None
+            rest = self._meaning(data[start:end]) if address and end - start <= _REST else None
             if rest is not None:
                 self._assembly.add_repeated(address.decode("ascii"), int(count), *rest)
             elif not _read(data[data.index(b">", at) + 1 : end], self._assembly):
@@ -100,25 +104,40 @@ class RegularRecords:
             at = end + len(_END)
         return at
 
+    def _meaning(self, rest: bytes) -> Rest | None:
+        """What the rest of a record after its count means; None where it is not regular, or hardly any is met twice."""
+        known = self._rests.get(rest)
+        if known is not None:
+            self._met += 1
+            return known
+        self._unmet += 1
+        if self._unmet > _PATIENCE * (self._met + 100):
+            return None
+        made = _made(rest, self._limits)
+        if made is not None:
+            if len(self._rests) >= _RESTS:
+                self._rests.clear()
+            self._rests[rest] = made
+        return made
+
 
 Rest = tuple[tuple[Any, ...], tuple[Deviation, ...]]
 """The fields of a record that follow its count, and what is odd about them."""
 
 
 @lru_cache(maxsize=8)
-def _repeated(limits: Limits) -> Callable[[bytes], Rest | None]:
-    """What the rest of a record after its count means; None where it is not regular. Remembers what it has seen."""
+def _rests(limits: Limits) -> dict[bytes, Rest]:  # noqa: ARG001 - what a rest means depends on them
+    """What is remembered of all reports that are read within the same limits."""
+    return {}
 
-    @lru_cache(maxsize=_RESTS)
-    def of(rest: bytes) -> Rest | None:
-        deviations = Deviations()
-        assembly = Assembly(limits, deviations)
-        if not _read(_BEGINNING + rest, assembly):
-            return None
-        [record] = assembly.done
-        return None if record[1:3] != ("192.0.2.1", 1) else (record[3:], tuple(deviations.elements()))
 
-    return of
+def _made(rest: bytes, limits: Limits) -> Rest | None:
+    deviations = Deviations()
+    assembly = Assembly(limits, deviations)
+    if not _read(_BEGINNING + rest, assembly):
+        return None
+    [record] = assembly.done
+    return None if record[1:3] != ("192.0.2.1", 1) else (record[3:], tuple(deviations.elements()))
 
 
 def regular_frame(head: bytes) -> dict[str, str] | None:

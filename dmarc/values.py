@@ -84,7 +84,7 @@ def source_ip(text: str | None) -> tuple[str | None, Deviation | None]:
     return _canonical_ip(text) if len(text) <= 64 else (None, Deviation.SOURCE_IP_UNREADABLE)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _canonical_ip(text: str) -> tuple[str | None, Deviation | None]:
     value = text.strip().strip("[]")
     try:
@@ -117,7 +117,7 @@ def domain(text: str | None) -> str | None:
     return _domain(text) if len(text) <= _CACHED_LENGTH else _domain.__wrapped__(text)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)
 def _domain(text: str) -> str | None:
     value = text.strip().strip("<>").rpartition("@")[2]
     if len(value) > _DOMAIN_LENGTH:
@@ -173,7 +173,7 @@ def auth_result(
     return make(kind, name, selector, scope, text, human)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)
 def _auth_result(
     kind: AuthKind, name: str | None, selector: str | None, scope: str | None, text: str | None, human: str | None
 ) -> tuple[AuthResult, tuple[Deviation, ...]]:
