@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from mtascope.cli.dmarc import command
 from mtascope.output import Exit
+from mtascope.report_ingest import report_files
 
 PROMISED = {
     "file", "member", "kind", "outcome", "error", "org_name", "report_id", "domain", "begin", "end", "records",
@@ -73,3 +77,25 @@ def test_ingest_stores_once(run, tmp_path):
     assert (answer["mails"], answer["reports"], answer["records"], answer["messages"]) == (1, 1, 1, 7)
     again = run(*words)[1][0]
     assert (again["reports"], again["duplicates"]) == (0, 1)
+
+
+def test_a_file_whose_name_is_no_text_is_read_and_shown(run, tmp_path):
+    (tmp_path / os.fsdecode(b"report-\xff.xml")).write_bytes(REPORT)
+    code, (line,) = run("parse", tmp_path)
+    assert code is Exit.DONE
+    assert line["file"].endswith("report-\\xff.xml")
+
+
+@pytest.mark.parametrize(("files", "size", "read_by"), [(3, 1_000, 0), (100, 1, 1), (1, 600_000, 1)])
+def test_many_files_and_large_ones_are_read_by_processes(tmp_path, files, size, read_by):
+    for number in range(files):
+        (tmp_path / f"{number}.xml").write_bytes(b" " * size)
+    with report_files([str(tmp_path)]) as found:
+        assert (found.readers is not None) is bool(read_by)
+        assert len(list(found.files)) == files
+
+
+def test_looking_at_reports_loads_neither_database_nor_web_client():
+    script = "import sys, mtascope.cli.dmarc; print(*{'duckdb', 'httpx', 'pydantic', 'fastapi'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
