@@ -56,6 +56,7 @@ _FOREIGN = {
 }
 _TAR = slice(257, 262), b"ustar"
 _ESCAPED = re.compile(rb"&lt;(?:\?xml|feedback)[ &>]")
+_ESCAPES = ((b"&lt;", b"<"), (b"&gt;", b">"), (b"&quot;", b'"'), (b"&#34;", b'"'), (b"&#39;", b"'"), (b"&amp;", b"&"))
 _MAIL = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,76}:")
 _BASE64 = re.compile(rb"(?:H4sI|UEsD|PD94|PGZl)[A-Za-z0-9+/=\r\n]*\Z")
 _UUENCODED = re.compile(rb"^begin(?:-base64)? 0?[0-7]{3} ", re.MULTILINE)
@@ -284,10 +285,11 @@ def _collect(chunks: Iterator[bytes], limit: int) -> bytes:
 
 def _unescaped(text: bytes) -> bytes:
     """From the first escaped tag on, as the XML that it shows."""
-    import html  # rarely needed, and large
-
     found = _ESCAPED.search(text)
-    return html.unescape(text[found.start() if found else 0 :].decode("utf-8", "replace")).encode("utf-8", "replace")
+    shown = text[found.start() if found else 0 :]
+    for escaped, character in _ESCAPES:
+        shown = shown.replace(escaped, character)
+    return shown
 
 
 def _files(files: Iterable[tuple[str, bytes]], place: _Place) -> Iterator[Payload | Refused]:

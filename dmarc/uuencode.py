@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 __all__ = ["uuencoded_files"]
 
+_MOST_LINES = 250_000
+"""Of one file; of 11 MB, since a line holds 45 bytes. A line may claim more than it has, so the text bounds nothing."""
 _BEGIN = re.compile(rb"^begin(?:-base64)? 0?[0-7]{3} ([^\r\n]{1,200})\r?\n", re.MULTILINE)
 
 
@@ -25,7 +27,7 @@ def uuencoded_files(text: bytes) -> Iterator[tuple[str, bytes]]:
             line = text[at:] if end < 0 else text[at:end]
             at = len(text) if end < 0 else end + 1
             line = line.rstrip(b"\r")
-            if line in (b"end", b"====", b""):
+            if line in (b"end", b"====", b"") or len(lines) >= _MOST_LINES:
                 break
             lines.append(line)
         decode = _base64 if found[0].startswith(b"begin-base64") else _decoded

@@ -11,6 +11,7 @@ import lzma
 import quopri
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from contextlib import suppress
@@ -229,3 +230,20 @@ def test_hostile_nesting_of_a_signature_ends_soon():
         signed_content(b"\x30\x80" * 1_000_000)
     with pytest.raises((LimitExceeded, DamagedReport)):
         signed_content(b"\x30\x84\x7f\xff\xff\xff" + b"\5\0" * 2_000_000)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"&lt;feedback>" + b"&amp;lt;" * 3_000_000,
+        HEAD + b"\r\n" + b"begin 644 a\r\nend\r\n" * 1_000_000,
+        HEAD + b"\r\n" + b"begin 644 a\r\n" + b"M\r\n" * 5_000_000,
+        b"\x78\x9f\x3e\x22\0\0" + b"\2\0\0\0\0\0\0\0\0\0\0" * 1_000_000,
+        b"</feedback><feedback>" * 1_000_000,
+    ],
+    ids=["escaped twice", "many files", "many lines", "many attributes", "many documents"],
+)
+def test_hostile_wrappings_cost_little_time(read, hostile):
+    began = time.process_time()
+    assert {one.outcome for one in read(hostile)} == {Outcome.QUARANTINED}
+    assert time.process_time() - began < 3  # well under a second where nothing else runs
